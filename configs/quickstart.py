@@ -1,0 +1,106 @@
+"""Moving digits on a CPU: the main job in minutes, and its base checkpoint.
+
+Command:
+  bash launch/quickstart.sh
+which trains with
+  python -m framebridge_jax.main --mode=train --config=configs/quickstart.py \
+    --workdir=runs/quickstart
+Hardware: 2 CPU cores.  Duration: about 3 minutes of training.  It continues
+from the shipped base checkpoint; `--config.init_from=''` starts from nothing.
+
+The base itself (`framebridge_jax/assets/quickstart_base.safetensors`):
+  python -m framebridge_jax.main --mode=train \
+    --config=configs/quickstart.py:base=true --workdir=runs/base
+  python -m framebridge_jax.main --mode=export --workdir=runs/base \
+    --config.path=framebridge_jax/assets/quickstart_base.safetensors
+Its log and figures stand in benchmarks/results/quickstart_base.md.
+
+The world is plain on purpose (white ink, plain grounds): textured grounds and
+coloured ink (`data.world=textured32`) want hours, not minutes.
+"""
+
+import ml_collections
+
+from framebridge_jax.recipes import arguments
+
+
+def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
+  """A class-conditional frame-aware bridge on moving digits."""
+  base = arguments.parse_arg(arg, base=False)['base']
+  config = ml_collections.ConfigDict()
+  config.job = 'bridge'
+  config.seed = 0
+
+  config.dataset = 'moving_digits'
+  config.data_dir = ''  # of --config.dataset=folder: the folder of videos
+  config.cache_dir = ''  # prepared data; '': WORKDIR/data
+  config.data = {
+    'world': 'plain32',
+    'size': 32,
+    'frames': 16,
+    'stride': 1,
+    'train_clips': 20_000 if base else 4_000,
+    'test_clips': 200,
+    'num_workers': 0,
+  }
+  config.codec = 'identity'
+
+  # sigma_T = 2 in pixels of [-1, 1]: where the digit goes is decided over the
+  # middle of the bridge, not in its first step.
+  config.process = {
+    'name': 'bridge',
+    'schedule': 'bridge_gmax',
+    'b0': 0.01,
+    'b1': 8.0,
+  }
+  config.prior = 'replicate'
+  config.denoiser = {
+    'prediction': 'x0',
+    'view': 'residual',
+    'clock_scale': 1000.0,
+  }
+  config.model = {
+    'name': 'latte',
+    'patch': 4,
+    'width': 128,
+    'depth': 6,
+    'heads': 4,
+    'classes': 10,
+    'stem': 24,
+    'anchor': True,
+  }
+  config.dtype = 'float32'
+
+  config.task_mix = {
+    'first': 0.8,
+    'first_and_last': 0.05,
+    'first_m': 0.05,
+    'last_m': 0.05,
+    'random': 0.05,
+  }
+  config.times = {'t_min': 1e-3, 'p_frames': 0.2, 'p_end': 0.02}
+  config.label_dropout = 0.1
+  config.loss = {'floor': 4.0, 'most': 24.0}
+
+  config.optimizer = {
+    'learning_rate': 2e-3 if base else 2e-4,
+    'schedule': 'cosine',
+    'warmup_steps': 50 if base else 10,
+    'weight_decay': 0.01,
+    'b2': 0.99,
+    'clip_norm': 1.0,
+  }
+  config.ema_decay = 0.995 if base else 0.98
+  config.init_from = '' if base else 'quickstart_base'
+  config.init_fresh = '^params/labels/'  # may differ from the weights in shape
+
+  config.train = {
+    'num_steps': 2000 if base else 80,
+    'batch_size': 16,
+    'log_every': 10,
+    'checkpoint_every': 100 if base else 20,
+    'keep': 2,
+    'sample_every': 400 if base else 40,
+  }
+  config.mesh = {'data': -1, 'fsdp': 1, 'tensor': 1, 'frames': 1}
+  return config

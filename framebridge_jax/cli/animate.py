@@ -1,0 +1,94 @@
+"""What `sample` and `evaluate` share: a run ready to animate first frames."""
+
+import dataclasses
+import pathlib
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+
+from framebridge_jax import build, denoiser
+from framebridge_jax.arrays import Pixels
+from framebridge_jax.cli import runs
+from framebridge_jax.data import codec
+from framebridge_jax.processes import priors
+from framebridge_jax.samplers import loop
+from framebridge_jax.tasks import generate, plans
+from framebridge_jax.training import sharding
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Animator:
+  """Animates first frames with a run's averaged weights."""
+
+  denoiser: denoiser.Denoiser
+  sampler: loop.Sampler
+  variables: dict[str, Any]
+  codec: codec.Codec
+  task: generate.Task
+  frames: int
+  null_label: int
+  seed: int
+  guidance: float
+  mesh: jax.sharding.Mesh
+
+  def __call__(self, images: Pixels, labels, sample_ids) -> Pixels:
+    """Clips [b, f, h, w, c] of images [b, 1, h, w, c], one a sample id.
+
+    Noise belongs to the sample id: batches and devices do not change it.
+    """
+    count = len(images)
+    images, labels, sample_ids = (
+      _pad(np.asarray(x), self.mesh.size) for x in (images, labels, sample_ids)
+    )
+    source, labels, keys = jax.device_put(
+      (
+        self.codec.encode(np.repeat(images, self.frames, axis=1)),
+        jnp.asarray(labels, jnp.int32),
+        build.sample_keys(self.seed, sample_ids),
+      ),
+      sharding.batch_sharding(self.mesh),
+    )
+    latents = generate.generate(
+      self.denoiser,
+      self.sampler,
+      self.variables,
+      self.task,
+      source=source,
+      label=labels,
+      keys=keys,
+      scale=self.guidance,
+      null_label=self.null_label,
+    )
+    return np.asarray(self.codec.decode(latents))[:count]
+
+
+def _pad(x, multiple):
+  """Repeats the last entry until the devices share the batch equally."""
+  return np.concatenate([x, np.repeat(x[-1:], -len(x) % multiple, axis=0)])
+
+
+def open_animator(
+  config: ml_collections.ConfigDict, workdir: pathlib.Path
+) -> Animator:
+  """Loads what a checked config of `sample` or `evaluate` names."""
+  model = build.make_denoiser(config)
+  return Animator(
+    denoiser=model,
+    sampler=build.make_sampler(config),
+    variables=runs.load_variables(config, workdir),
+    codec=build.make_codec(config),
+    task=generate.Task(
+      plan=plans.image_to_video(config.num_steps, config.data.frames),
+      grid=build.make_grid(config, model.process.schedule.T),
+      prior=priors.PRIORS[config.prior],
+      pad_to=config.num_steps,
+    ),
+    frames=config.data.frames,
+    null_label=config.model.classes,
+    seed=config.seed,
+    guidance=config.guidance,
+    mesh=sharding.make_mesh(dict(config.mesh)),
+  )

@@ -1,0 +1,81 @@
+"""Which config a mode gets: a recipe, a run's own config, overrides."""
+
+import importlib.util
+import pathlib
+from collections.abc import Iterator
+from typing import Any
+
+import ml_collections
+
+from framebridge_jax import check
+from framebridge_jax.cli import runs
+
+_RECIPES = pathlib.Path(__file__).parents[1] / 'recipes'
+
+
+def for_mode(
+  mode: str, recipe: str | None, workdir: pathlib.Path
+) -> ml_collections.ConfigDict:
+  """The config of a mode before overrides.
+
+  Training takes the recipe as it is.  Every other mode takes the keys of its
+  recipe (the package's own when none is named) and the rest from the run in
+  the workdir.
+
+  Raises:
+    ValueError: the recipe cannot be read, or the workdir holds no run.
+  """
+  if mode == 'train':
+    if recipe is None:
+      raise ValueError(
+        'training needs a config: --config=configs/quickstart.py'
+      )
+    return load_recipe(recipe)
+  own = load_recipe(recipe or str(_RECIPES / f'{mode}.py'))
+  config = ml_collections.ConfigDict(runs.load_config(workdir))
+  config.update(own)
+  return config
+
+
+def load_recipe(recipe: str) -> ml_collections.ConfigDict:
+  """Calls `get_config` of `file.py` or `file.py:argument`.
+
+  Raises:
+    ValueError: there is no such file, it is no recipe, or the argument is
+      refused.
+  """
+  name, _, argument = recipe.partition(':')
+  path = pathlib.Path(name)
+  if not path.is_file():
+    raise ValueError(f'no config file at {path}; see configs/ for recipes')
+  spec = importlib.util.spec_from_file_location(path.stem, path)
+  if spec is None or spec.loader is None:
+    raise ValueError(f'config file {path} is not a Python file')
+  module = importlib.util.module_from_spec(spec)
+  spec.loader.exec_module(module)
+  if not hasattr(module, 'get_config'):
+    raise ValueError(f'config file {path} has no get_config()')
+  config = module.get_config(argument) if argument else module.get_config()
+  return config.lock()
+
+
+def explain_unknown(argv: list[str], config: ml_collections.ConfigDict) -> str:
+  """Names the first override whose key the config does not have."""
+  known = {name for name, _ in flatten(config)}
+  for argument in argv[1:]:
+    name = argument.lstrip('-').partition('=')[0]
+    if name.startswith('config.') and name[len('config.') :] not in known:
+      key = name[len('config.') :]
+      return f'unknown config key {key}{check.nearest(key, known)}'
+  return f'cannot set the config from {" ".join(argv[1:])}'
+
+
+def flatten(
+  config: ml_collections.ConfigDict, prefix: str = ''
+) -> Iterator[tuple[str, Any]]:
+  """Dotted names and values of a config's leaves."""
+  for name, value in config.items():
+    if isinstance(value, ml_collections.ConfigDict):
+      yield from flatten(value, f'{prefix}{name}.')
+    else:
+      yield f'{prefix}{name}', value

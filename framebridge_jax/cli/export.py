@@ -1,0 +1,44 @@
+"""--mode=export: a run's averaged weights as one safetensors file."""
+
+import datetime
+import json
+import pathlib
+
+import jax
+import ml_collections
+from absl import logging
+
+from framebridge_jax import build, check
+from framebridge_jax.cli import runs
+from framebridge_jax.porting import weights
+from framebridge_jax.training import checkpoint
+
+
+def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
+  """Writes `config.path`; the file carries the run's config and its step."""
+  check.check_mode(config, 'export')
+  if not config.path:
+    raise ValueError('no file to write; set --config.path=weights.safetensors')
+  path = pathlib.Path(config.path)
+  with checkpoint.Checkpointer(workdir, keep=1) as checkpointer:
+    params = checkpointer.restore_ema()
+    step = checkpointer.latest_step
+  facts = {
+    'step': json.dumps(step),
+    'date': datetime.date.today().isoformat(),
+    'device': jax.devices()[0].device_kind,
+  }
+  weights.save(
+    path,
+    params,
+    runs.load_config(workdir),
+    dtype=build.DTYPES[config.export_dtype],
+    facts=facts,
+  )
+  logging.info(
+    'Wrote %s: %s parameters, %.1f MB, step %s',
+    path,
+    f'{weights.count(params):,}',
+    path.stat().st_size / 1e6,
+    step,
+  )

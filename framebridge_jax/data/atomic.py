@@ -1,0 +1,21 @@
+"""Files that appear whole or not at all."""
+
+import contextlib
+import os
+import pathlib
+from collections.abc import Iterator
+
+
+@contextlib.contextmanager
+def replacing(path: str | os.PathLike) -> Iterator[pathlib.Path]:
+  """Gives a path beside the target that takes its place at the end.
+
+  When the block raises, the target stays as it was and nothing is left behind.
+  """
+  path = pathlib.Path(path)
+  part = path.with_name(f'.{path.name}.{os.getpid()}.part')
+  try:
+    yield part
+    os.replace(part, path)
+  finally:
+    part.unlink(missing_ok=True)

@@ -1,0 +1,36 @@
+"""Fixed sinusoids of time and place."""
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+
+def sinusoid(
+  x: Float[Array, '*shape'], width: int
+) -> Float[Array, '*shape width']:
+  """Cosines then sines of real-valued x (Latte's timestep embedding)."""
+  half = width // 2
+  frequency = jnp.exp(-jnp.log(1e4) / half * jnp.arange(half)).astype(x.dtype)
+  angle = x[..., None] * frequency
+  return jnp.concatenate([jnp.cos(angle), jnp.sin(angle)], axis=-1)
+
+
+def position_table(
+  positions: Float[np.ndarray, 'n'], width: int
+) -> Float[np.ndarray, 'n width']:
+  """Sines then cosines of positions (the MAE and DiT form), float64."""
+  frequency = 1e4 ** -(np.arange(width // 2) / (width / 2))
+  angle = positions[:, None] * frequency
+  return np.concatenate([np.sin(angle), np.cos(angle)], axis=1)
+
+
+def grid_table(
+  rows: int, columns: int, width: int
+) -> Float[np.ndarray, 'n width']:
+  """2-D table over a row-major grid: first half column, second half row."""
+  row, column = np.meshgrid(np.arange(rows), np.arange(columns), indexing='ij')
+  halves = [
+    position_table(x.reshape(-1).astype(np.float64), width // 2)
+    for x in (column, row)
+  ]
+  return np.concatenate(halves, axis=1)

@@ -1,0 +1,135 @@
+"""Weights as one safetensors file that carries its own config.
+
+Names are the parameters' paths joined by `/`; bfloat16 halves the file and
+costs 3 significant digits.  The config travels in the file's metadata, so that
+a weight file alone rebuilds its model.
+"""
+
+import json
+import os
+import pathlib
+import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import safetensors
+import safetensors.flax
+from flax import traverse_util
+
+from framebridge_jax import version
+
+
+class Weights(NamedTuple):
+  """Parameters as a nested dict, and the config they were trained with."""
+
+  params: dict[str, Any]
+  config: dict[str, Any]
+
+
+class WeightsError(ValueError):
+  """A weight file cannot be read, or does not fit the model."""
+
+
+def save(
+  path: pathlib.Path,
+  params: Mapping[str, Any],
+  config: Mapping[str, Any],
+  *,
+  dtype: jnp.dtype,
+  facts: Mapping[str, str],
+) -> None:
+  """Writes parameters, cast to `dtype`, their config and facts about them."""
+  flat = traverse_util.flatten_dict(params, sep='/')
+  arrays = {name: jnp.asarray(x, dtype) for name, x in flat.items()}
+  metadata = {
+    'config': json.dumps(config),
+    'version': version.__version__,
+    **facts,
+  }
+  path.parent.mkdir(parents=True, exist_ok=True)
+  temporary = path.with_name(path.name + '.tmp')
+  safetensors.flax.save_file(arrays, temporary, metadata)
+  os.replace(temporary, path)
+
+
+def load(path: pathlib.Path) -> Weights:
+  """Reads a file that `save` wrote; arrays become float32.
+
+  Raises:
+    WeightsError: the file is missing, damaged, or without a config.
+  """
+  if not path.is_file():
+    raise WeightsError(f'no weight file at {path}')
+  try:
+    with safetensors.safe_open(path, 'flax') as file:
+      metadata = file.metadata() or {}
+      names = file.keys()
+      flat = {name: file.get_tensor(name) for name in names}
+  except safetensors.SafetensorError as error:
+    raise WeightsError(
+      f'{path} is not a whole safetensors file: {error}'
+    ) from None
+  if 'config' not in metadata:
+    raise WeightsError(
+      f'{path} carries no config of framebridge_jax; it holds '
+      f'{len(flat)} arrays of another program'
+    )
+  flat = {name: x.astype(jnp.float32) for name, x in flat.items()}
+  return Weights(
+    traverse_util.unflatten_dict(flat, sep='/'), json.loads(metadata['config'])
+  )
+
+
+def fit(
+  source: Mapping[str, Any], target: Mapping[str, Any], *, fresh: str
+) -> tuple[dict[str, Any], list[str]]:
+  """Fills a parameter tree from another one, strictly.
+
+  Parameters whose name matches the regex `fresh` may be missing or of another
+  shape; they keep the target's values.
+
+  Args:
+    source: parameters to take.
+    target: parameters of the model, as initialised.
+    fresh: regex searched in a parameter's `/`-joined name; '' matches none.
+
+  Returns:
+    The filled tree, and the names that kept the target's values.
+
+  Raises:
+    WeightsError: names or shapes differ otherwise; all differences are listed.
+  """
+  flat_source = traverse_util.flatten_dict(source, sep='/')
+  flat_target = traverse_util.flatten_dict(target, sep='/')
+  may_differ = re.compile(fresh).search if fresh else lambda name: None
+  problems, kept, filled = [], [], {}
+  for name, old in flat_target.items():
+    new = flat_source.get(name)
+    shape = None if new is None else np.shape(new)
+    if shape == old.shape:
+      filled[name] = new
+    elif may_differ(name):
+      filled[name] = old
+      kept.append(name)
+    else:
+      problems.append(f'{name}: model {old.shape}, weights {shape or "none"}')
+  unused = [
+    name
+    for name in flat_source
+    if name not in flat_target and not may_differ(name)
+  ]
+  problems += [f'{name}: not in the model' for name in unused]
+  if problems:
+    listed = '; '.join(problems[:20])
+    raise WeightsError(
+      f'{len(problems)} parameters do not fit the model: {listed}'
+    )
+  return traverse_util.unflatten_dict(filled, sep='/'), kept
+
+
+def count(params: Any) -> int:
+  """Number of parameters."""
+  return sum(x.size for x in jax.tree.leaves(params))

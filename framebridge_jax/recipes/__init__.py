@@ -1,0 +1,1 @@
+"""Default configs of the modes other than training."""

@@ -1,0 +1,26 @@
+"""Score a run on held-out clips of its data set.
+
+Command:
+  python -m framebridge_jax.main --mode=evaluate --workdir=runs/quickstart
+Hardware: CPU or one accelerator.  Duration: minutes on 2 cores.
+Leaves `evaluation/scores.json` and the clips in the workdir.
+"""
+
+import ml_collections
+
+
+def get_config() -> ml_collections.ConfigDict:
+  """Keys of `--mode=evaluate`; the run's own config supplies the rest."""
+  config = ml_collections.ConfigDict()
+  config.num_clips = 64
+  config.num_futures = 8  # samples of each clip's first frame
+  config.batch_size = 32
+  config.num_show = 8  # clips kept as videos for the report
+  config.seed = 0
+  config.sampler = 'ancestral'
+  config.grid = 'quadratic'
+  config.num_steps = 20
+  config.guidance = 1.0
+  config.fps = 8
+  config.weights = ''  # weight file or its short name; '': the run's own EMA
+  return config

@@ -1,0 +1,27 @@
+"""Animate one image with a trained run.
+
+Command:
+  python -m framebridge_jax.main --mode=sample --workdir=runs/quickstart \
+    --config.image=photo.png --config.label=3
+Hardware: any.  Duration: seconds to compile, then seconds a clip.
+Leaves `samples/NAME.{mp4,gif,png}` in the workdir.
+"""
+
+import ml_collections
+
+
+def get_config() -> ml_collections.ConfigDict:
+  """Keys of `--mode=sample`; the run's own config supplies the rest."""
+  config = ml_collections.ConfigDict()
+  config.image = ''  # any image file
+  config.label = 0  # class; -1: no class
+  config.count = 1  # clips; clip i has sample id i
+  config.seed = 0
+  config.sampler = 'ancestral'
+  config.grid = 'quadratic'
+  config.num_steps = 20
+  config.guidance = 1.0  # 1: the conditional model
+  config.fps = 8
+  config.weights = ''  # weight file or its short name; '': the run's own EMA
+  config.name = ''  # of the files written; '': the image's
+  return config

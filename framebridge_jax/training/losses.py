@@ -1,0 +1,140 @@
+"""What the bridge denoiser is trained on."""
+
+import dataclasses
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, PyTree
+
+from framebridge_jax import arrays, denoiser
+from framebridge_jax.arrays import FrameTime
+from framebridge_jax.processes import bridge, priors, times
+from framebridge_jax.training import step
+
+Weight = Callable[[bridge.Bridge, FrameTime], FrameTime]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SnrWeight:
+  """`min(floor + snr, most)` with `snr = a^2 / c^2` of the centred latent.
+
+  For data of standard deviation `floor ** -0.5` this is the weight that gives
+  an optimally preconditioned network a target of unit variance at every time
+  (EDM, Karras et al. 2022), capped because low noise teaches only texture.
+  """
+
+  floor: float
+  most: float
+
+  def __call__(self, process: bridge.Bridge, t: FrameTime) -> FrameTime:
+    """Weights [b, f] of squared errors in z0."""
+    a, _, c = process.marginal(t)
+    snr = arrays.safe_divide(a**2, c**2, self.most)
+    # At T both vanish: the ratio of limits is 0, no signal.
+    snr = jnp.where(a > 0, snr, 0.0)
+    return jnp.minimum(self.floor + snr, self.most)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BridgeLoss:
+  """Squared error of x0_hat over unknown frames, weighted by time.
+
+  Attributes:
+    denoiser: what is trained.
+    encode: pixels to latents.
+    prior: builds zT from known frames.
+    weight: of a frame's error at its time.
+    task_mix: weights of the known sets (rows of KNOWN_SETS).
+    t_min: least training time; `p_frames`, `p_end` as in `times.ptss`.
+    label_dropout: share of samples that see the null class.
+    null_label: the null class.
+  """
+
+  denoiser: denoiser.Denoiser
+  encode: Callable[[Array], Array]
+  prior: priors.PriorFn
+  weight: Weight
+  task_mix: tuple[tuple[str, float], ...]
+  t_min: float
+  p_frames: float
+  p_end: float
+  label_dropout: float
+  null_label: int
+
+  def __call__(
+    self, params: PyTree, batch: step.Batch, keys: arrays.SampleKeys
+  ) -> tuple[Float[Array, ''], step.Scalars]:
+    """Loss of a batch of `video` (uint8) and `label`, and its plain MSE."""
+    process = self.denoiser.process
+    known_keys, time_keys, noise_keys, label_keys = (
+      arrays.fold(keys, purpose) for purpose in range(4)
+    )
+    z0 = self.encode(batch['video'])
+    frames = z0.shape[1]
+    known = times.draw_known(known_keys, frames, task_mix=self.task_mix)
+    t = times.ptss(
+      time_keys,
+      frames,
+      T=process.schedule.T,
+      t_min=self.t_min,
+      p_frames=self.p_frames,
+      p_end=self.p_end,
+    )
+    t = jnp.where(known, 0.0, t)
+    prior = self.prior(z0, known)
+    zt = bridge.perturb(
+      process, z0, prior, t, arrays.normal_like(noise_keys, z0)
+    )
+    given = denoiser.Given(
+      prior=prior,
+      cond=denoiser.condition(
+        self._drop_labels(label_keys, batch['label']), prior, known
+      ),
+    )
+    error2 = (self.denoiser(params, zt, t, given).x0 - z0) ** 2
+    weight = arrays.expand_like(self.weight(process, t), z0)
+    return arrays.masked_mean(weight * error2, t > 0), {
+      'mse': arrays.masked_mean(error2, t > 0)
+    }
+
+  def _drop_labels(self, keys, labels):
+    dropped = jax.vmap(
+      lambda key: jax.random.bernoulli(key, self.label_dropout)
+    )(keys)
+    return jnp.where(dropped, self.null_label, labels)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ReaderLoss:
+  """Cross entropy of a digit reader on one random frame of each clip.
+
+  Frames get Gaussian noise of a random strength up to `noise`, so that the
+  reader judges shapes and not the last grey level.
+  """
+
+  network: nn.Module
+  encode: Callable[[Array], Array]
+  noise: float
+
+  def __call__(
+    self, params: PyTree, batch: step.Batch, keys: arrays.SampleKeys
+  ) -> tuple[Float[Array, ''], step.Scalars]:
+    """Loss of a batch of `video` (uint8) and `label`, and its accuracy."""
+    clips = self.encode(batch['video'])
+
+    def pick(key, clip):
+      which, strength, draw = jax.random.split(key, 3)
+      frame = clip[jax.random.randint(which, (), 0, len(clip))]
+      std = self.noise * jax.random.uniform(strength, (), frame.dtype)
+      return frame + std * jax.random.normal(draw, frame.shape, frame.dtype)
+
+    logits = self.network.apply(params, jax.vmap(pick)(keys, clips))
+    with jax.numpy_dtype_promotion('standard'):
+      loss = optax.softmax_cross_entropy_with_integer_labels(
+        logits, batch['label']
+      )
+    right = jnp.argmax(logits, axis=-1) == batch['label']
+    return jnp.mean(loss), {'accuracy': jnp.mean(right.astype(jnp.float32))}

@@ -1,0 +1,69 @@
+"""Optimizers and learning-rate schedules, all of them optax's."""
+
+import dataclasses
+
+import jax
+import optax
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Recipe:
+  """AdamW's numbers.
+
+  Attributes:
+    learning_rate: at its peak.
+    schedule: a row of LEARNING_RATES.
+    warmup_steps: of linear growth from 0.
+    num_steps: when a decaying schedule ends.
+    weight_decay: decoupled, on matrices only.
+    b2: decay of the second moment.
+    clip_norm: bound on the gradient's global norm.
+  """
+
+  learning_rate: float
+  schedule: str
+  warmup_steps: int
+  num_steps: int
+  weight_decay: float
+  b2: float
+  clip_norm: float
+
+
+def adamw(recipe: Recipe) -> optax.GradientTransformation:
+  """Clipped AdamW."""
+  return optax.chain(
+    optax.clip_by_global_norm(recipe.clip_norm),
+    optax.adamw(
+      LEARNING_RATES[recipe.schedule](recipe),
+      b2=recipe.b2,
+      weight_decay=recipe.weight_decay,
+      mask=_matrices,
+    ),
+  )
+
+
+def cosine(recipe: Recipe) -> optax.Schedule:
+  """Warm-up, then a half cosine to 2 % of the peak at the last step."""
+  return optax.warmup_cosine_decay_schedule(
+    init_value=0.0,
+    peak_value=recipe.learning_rate,
+    warmup_steps=recipe.warmup_steps,
+    decay_steps=max(recipe.num_steps, recipe.warmup_steps + 1),
+    end_value=0.02 * recipe.learning_rate,
+  )
+
+
+def constant(recipe: Recipe) -> optax.Schedule:
+  """Warm-up, then the peak for good."""
+  return optax.warmup_constant_schedule(
+    init_value=0.0,
+    peak_value=recipe.learning_rate,
+    warmup_steps=recipe.warmup_steps,
+  )
+
+
+def _matrices(params):
+  return jax.tree.map(lambda x: x.ndim > 1, params)
+
+
+LEARNING_RATES = {'cosine': cosine, 'constant': constant}
