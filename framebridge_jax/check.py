@@ -45,11 +45,17 @@ def check_mode(config: ml_collections.ConfigDict, mode: str) -> None:
     ConfigError: as `check_train`, for the keys of the mode alone.
   """
   rules = MODES[mode]
+  missing = [name for name in rules if name not in config]
+  if missing:
+    raise ConfigError(
+      f'the config lacks {", ".join(missing)}, which --mode={mode} needs; '
+      f'leave --config out to get the recipe of the mode'
+    )
   _refuse(
     [
       problem
       for name, rule in rules.items()
-      for problem in _value(rule, name, config.get(name))
+      for problem in _value(rule, name, config[name])
     ]
   )
 
@@ -71,7 +77,7 @@ def _refuse(problems):
 def _against(rules, config):
   flat = dict(_flatten(config.to_dict()))
   problems = []
-  for name in flat.keys() - rules.keys():
+  for name in sorted(flat.keys() - rules.keys()):
     if not name.startswith('task_mix.'):
       problems.append(f'unknown config key {name}{nearest(name, rules)}')
   for name, rule in rules.items():
@@ -130,12 +136,13 @@ def _together_bridge(config):
       f'model.depth {config.model.depth} is odd; half of the blocks are '
       f'spatial, half temporal'
     )
-  if config.task_mix.get('first_and_last') and config.data.frames < 3:
+  task_mix = config.get('task_mix', {})
+  if task_mix.get('first_and_last') and config.data.frames < 3:
     problems.append(
       f'data.frames is {config.data.frames}; task_mix.first_and_last leaves '
       f'nothing to learn below 3'
     )
-  if not any(config.task_mix.values()):
+  if not any(task_mix.values()):
     problems.append('all weights of task_mix are 0; give one at least')
   return problems
 
@@ -181,6 +188,18 @@ def text(x: Any) -> str | None:
   return None if isinstance(x, str) else 'a text'
 
 
+def axis(x: Any) -> str | None:
+  """Devices along an axis of the mesh; -1 takes what is left."""
+  fits = isinstance(x, int) and (x == -1 or x >= 1)
+  return None if fits else 'a whole number of at least 1, or -1'
+
+
+def even(x: Any) -> str | None:
+  """A side that every video format can hold."""
+  fits = isinstance(x, int) and x >= 2 and x % 2 == 0
+  return None if fits else 'an even number of at least 2'
+
+
 def flag(x: Any) -> str | None:
   """True or False."""
   return None if isinstance(x, bool) else 'True or False'
@@ -193,7 +212,7 @@ _TRAIN: dict[str, Rule] = {
   'data_dir': text,
   'cache_dir': text,
   'data.world': text,
-  'data.size': integer(1),
+  'data.size': even,
   'data.frames': integer(2),
   'data.stride': integer(1),
   'data.train_clips': integer(1),
@@ -216,10 +235,10 @@ _TRAIN: dict[str, Rule] = {
   'train.checkpoint_every': integer(1),
   'train.keep': integer(1),
   'train.sample_every': integer(1),
-  'mesh.data': integer(-1),
-  'mesh.fsdp': integer(-1),
-  'mesh.tensor': integer(-1),
-  'mesh.frames': integer(-1),
+  'mesh.data': axis,
+  'mesh.fsdp': axis,
+  'mesh.tensor': axis,
+  'mesh.frames': axis,
 }
 
 # The keys of each job besides those of _TRAIN.

@@ -59,9 +59,19 @@ def plain(
 def residual(
   process: bridge.Bridge, zt: Latents, t: FrameTime, prior: Latents
 ) -> View:
-  """The latent less the prior: `a (z0 - prior) + c eps`."""
+  """The latent less the prior, over `k = sqrt(a^2 + c^2)`.
+
+  `z = (a / k) (z0 - prior) + (c / k) eps`, of variance near 1 at every time
+  (FrameBridge Eq. 7's scaling).  At T, where a and c vanish, z is 0 and stands
+  for pure noise.
+  """
   a, b, c = process.marginal(t)
-  return View(zt - arrays.expand_like(a + b, zt) * prior, a, c, prior)
+  k = arrays.safe_sqrt(a**2 + c**2)
+  alpha = arrays.safe_divide(a, k)
+  sigma = arrays.safe_divide(c, k, 1.0)
+  centred = zt - arrays.expand_like(a + b, zt) * prior
+  grow = jnp.broadcast_to(arrays.expand_like(k, zt), zt.shape)
+  return View(arrays.safe_divide(centred, grow), alpha, sigma, prior)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -24,7 +24,7 @@ MODES = {
   'report': 'write the report of a run',
   'export': 'write the averaged weights of a run as one file',
 }
-EXIT_INPUT, EXIT_NO_CHECKPOINT, EXIT_NUMERICS = 2, 3, 4
+EXIT_INPUT = 2  # other codes are attributes of the errors they belong to
 
 _PACKAGE = pathlib.Path(__file__).parent
 
@@ -95,12 +95,8 @@ def _run(options):
   try:
     mode = importlib.import_module(f'framebridge_jax.cli.{options.mode}')
     mode.run(flags.FLAGS.config, options.workdir)
-  except ArithmeticError as error:
-    _stop(error, EXIT_NUMERICS)
-  except LookupError as error:
-    _stop(error, EXIT_NO_CHECKPOINT)
   except ValueError as error:
-    _stop(error, EXIT_INPUT)
+    _stop(error, getattr(error, 'exit_code', EXIT_INPUT))
 
 
 def _stop(error, code):

@@ -73,12 +73,21 @@ def _pad(x, multiple):
 def open_animator(
   config: ml_collections.ConfigDict, workdir: pathlib.Path
 ) -> Animator:
-  """Loads what a checked config of `sample` or `evaluate` names."""
+  """Loads what a checked config of `sample` or `evaluate` names.
+
+  Raises:
+    ValueError: the run is of another job than animating.
+  """
+  if config.job != 'bridge':
+    raise ValueError(
+      f'{workdir} holds a run of job {config.job}; only a bridge animates'
+    )
   model = build.make_denoiser(config)
+  mesh = sharding.make_mesh(dict(config.mesh))
   return Animator(
     denoiser=model,
     sampler=build.make_sampler(config),
-    variables=runs.load_variables(config, workdir),
+    variables=runs.load_variables(config, workdir, sharding.replicated(mesh)),
     codec=build.make_codec(config),
     task=generate.Task(
       plan=plans.image_to_video(config.num_steps, config.data.frames),
@@ -90,5 +99,5 @@ def open_animator(
     null_label=config.model.classes,
     seed=config.seed,
     guidance=config.guidance,
-    mesh=sharding.make_mesh(dict(config.mesh)),
+    mesh=mesh,
   )

@@ -1,17 +1,16 @@
 """--mode=evaluate: animate held-out first frames and score the result."""
 
+import datetime
 import json
 import pathlib
-import platform
 import time
 
-import jax
 import ml_collections
 import numpy as np
 from absl import logging
 
 from framebridge_jax import build, check
-from framebridge_jax.cli import animate, sample
+from framebridge_jax.cli import animate, runs, sample
 from framebridge_jax.data import atomic
 from framebridge_jax.evaluation import digits, motion
 from framebridge_jax.models import digit_reader
@@ -46,8 +45,8 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
     'seed': config.seed,
     'weights': config.weights,
     'seconds': round(seconds, 1),
-    'device': f'{jax.devices()[0].device_kind} x {jax.device_count()}, '
-    f'{platform.machine()}',
+    'device': runs.device_name(),
+    'date': datetime.date.today().isoformat(),
   }
   folder = workdir / folder_name(config.weights)
   folder.mkdir(exist_ok=True)

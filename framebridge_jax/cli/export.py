@@ -20,8 +20,11 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
   if not config.path:
     raise ValueError('no file to write; set --config.path=weights.safetensors')
   path = pathlib.Path(config.path)
-  with checkpoint.Checkpointer(workdir, keep=1) as checkpointer:
-    params = checkpointer.restore_ema()
+  with checkpoint.Checkpointer(workdir, read_only=True) as checkpointer:
+    params = checkpointer.restore_ema(
+      build.abstract_params(config),
+      jax.sharding.SingleDeviceSharding(jax.devices()[0]),
+    )
     step = checkpointer.latest_step
   facts = {
     'step': json.dumps(step),

@@ -9,7 +9,7 @@ import ml_collections
 from absl import logging
 
 from framebridge_jax import build, check, version
-from framebridge_jax.cli import configs, evaluate
+from framebridge_jax.cli import configs, evaluate, runs
 from framebridge_jax.data import atomic
 from framebridge_jax.report import html
 from framebridge_jax.training import logging as run_logging
@@ -29,8 +29,8 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
   page = html.Report(
     title=config.title,
     summary=_summary(config, lines),
-    facts=_facts(config, workdir, scores, lines),
-    changes=_changes(config),
+    facts=_facts(workdir, config, scores, lines),
+    settings=[f'{name} = {value}' for name, value in configs.flatten(config)],
     figures=figures(scores, 'this run') + figures(base, 'shipped base'),
     loss=[(line['step'], line['loss']) for line in lines],
     sheet=folder / 'contact_sheet.png',
@@ -120,25 +120,23 @@ def _summary(config, lines):
   )
 
 
-def _facts(config, workdir, scores, lines):
-  return {
-    'Train': f'python -m framebridge_jax.main --mode=train --config=... '
-    f'--workdir={workdir}',
-    'Evaluate': f'python -m framebridge_jax.main --mode=evaluate '
-    f'--workdir={workdir}',
+def _facts(workdir, config, scores, lines):
+  sessions = runs.load_sessions(workdir)
+  seconds = sum(session['seconds'] for session in sessions)
+  facts = {
+    'Training': f'{len(lines)} steps of {config.train.batch_size} clips; '
+    f'{seconds:.0f} s in sittings that ran to their end',
+    'Sampling': f'{scores["num_clips"] * scores["num_futures"]} clips in '
+    f'{scores["seconds"]} s: {scores["sampler"]}, {scores["num_steps"]} '
+    f'steps, grid {scores["grid"]}, guidance {scores["guidance"]}, seed '
+    f'{scores["seed"]}',
     'Device': scores['device'],
-    'Training': f'{len(lines)} steps of {config.train.batch_size} clips',
-    'Sampling': f'{scores["sampler"]}, {scores["num_steps"]} steps, grid '
-    f'{scores["grid"]}, guidance {scores["guidance"]}, seed {scores["seed"]}; '
-    f'{scores["num_clips"] * scores["num_futures"]} clips in '
-    f'{scores["seconds"]} s',
+    'Date': scores['date'],
     'Versions': f'framebridge_jax {version.__version__}, jax {jax.__version__}',
   }
-
-
-def _changes(config):
-  """Every setting of the run, flat, as `key = value`."""
-  return [f'{name} = {value}' for name, value in configs.flatten(config)]
+  if sessions:
+    facts['Command'] = sessions[-1]['command']
+  return facts
 
 
 def _examples(workdir, folder):
@@ -162,8 +160,8 @@ def _notes(scores, base):
   if base:
     notes.append(
       'The run continues from a base checkpoint that the package ships. Its '
-      f'figures were measured on {base["device"]} with the command in '
-      'configs/quickstart.py, not in this run.'
+      f'figures were measured on {base["date"]} on {base["device"]} with the '
+      'command in configs/quickstart.py, not in this run.'
     )
   if 'read_ours' not in scores:
     notes.append('No digits were read: the data set has none that we can.')

@@ -2,8 +2,10 @@
 
 import json
 import pathlib
-from typing import Any, NamedTuple
+import platform
+from typing import Any
 
+import jax
 import ml_collections
 
 from framebridge_jax import build
@@ -11,13 +13,7 @@ from framebridge_jax.data import atomic
 from framebridge_jax.porting import weights
 
 CONFIG = 'config.json'
-
-
-class Run(NamedTuple):
-  """What a trained run is used with."""
-
-  config: ml_collections.ConfigDict
-  variables: dict[str, Any]
+SESSIONS = 'sessions.jsonl'
 
 
 def make_workdir(path: pathlib.Path) -> pathlib.Path:
@@ -57,17 +53,37 @@ def load_config(workdir: pathlib.Path) -> dict[str, Any]:
   return json.loads(path.read_text())
 
 
+def record_session(workdir: pathlib.Path, facts: dict[str, Any]) -> None:
+  """Adds one finished sitting of training to the run's record."""
+  with (workdir / SESSIONS).open('a') as lines:
+    lines.write(json.dumps(facts) + '\n')
+
+
+def load_sessions(workdir: pathlib.Path) -> list[dict[str, Any]]:
+  """The run's finished sittings, oldest first; killed ones leave none."""
+  path = workdir / SESSIONS
+  lines = path.read_text().splitlines() if path.is_file() else []
+  return [json.loads(line) for line in lines]
+
+
+def device_name() -> str:
+  """What this process computes on, in words."""
+  kind = jax.devices()[0].device_kind
+  return f'{jax.device_count()} x {kind} ({platform.machine()})'
+
+
 def load_variables(
-  config: ml_collections.ConfigDict, workdir: pathlib.Path
+  config: ml_collections.ConfigDict,
+  workdir: pathlib.Path,
+  layout: jax.sharding.Sharding,
 ) -> dict[str, Any]:
   """The averaged weights: of `config.weights`, or of the newest checkpoint."""
+  like = build.abstract_params(config)
   if config.weights:
     loaded = weights.load(build.weights_path(config.weights)).params
-  else:
-    # Imported here: Orbax takes a second, and a weight file needs none.
-    from framebridge_jax.training import checkpoint
+    return jax.device_put(weights.fit(loaded, like, fresh='').params, layout)
+  # Imported here: Orbax takes a second, and a weight file needs none.
+  from framebridge_jax.training import checkpoint
 
-    with checkpoint.Checkpointer(workdir, keep=1) as checkpointer:
-      loaded = checkpointer.restore_ema()
-  filled, _ = weights.fit(loaded, build.abstract_params(config), fresh='')
-  return filled
+  with checkpoint.Checkpointer(workdir, read_only=True) as checkpointer:
+    return checkpointer.restore_ema(like, layout)

@@ -1,6 +1,10 @@
 """--mode=train: from a config to a trained run."""
 
+import datetime
 import pathlib
+import shlex
+import sys
+import time
 
 import flax.linen as nn
 import jax
@@ -26,46 +30,33 @@ from framebridge_jax.training import (
 from framebridge_jax.training import logging as run_logging
 from framebridge_jax.training import state as states
 
+# What a checkpoint's arrays and their meaning hang on.
+_FIXED_KEYS = ('job', 'codec', 'process', 'prior', 'denoiser', 'model')
 _PREVIEW_CLIPS = 4
 _PREVIEW_STEPS = 10
 
 
 def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
-  """Trains, resuming what the workdir holds.
-
-  Three ways to start: the workdir's newest checkpoint, else the weights of
-  `init_from`, else fresh parameters.
-  """
+  """Trains, resuming what the workdir holds."""
   check.check_train(config)
   runs.make_workdir(workdir)
   source = build.make_source(config, 'train', workdir)
   config = _with_classes(config, len(source.class_names))
+  mesh = sharding.make_mesh(dict(config.mesh))
+  _check_batch(config, mesh)
+  _check_resume(config, workdir)
   runs.save_config(workdir, config)
 
-  mesh = sharding.make_mesh(dict(config.mesh))
   optimizer = build.make_optimizer(config)
   key = jax.random.key(config.seed)
-  state = states.create(build.make_init(config), optimizer, key, mesh)
-  logging.info(
-    'Parameters of the network:\n%s',
-    parameter_overview.get_parameter_overview(state.params),
-  )
   with checkpoint.Checkpointer(workdir, keep=config.train.keep) as checkpointer:
-    data_offset = 0
-    if checkpointer.latest_step is not None:
-      state, data_offset = checkpointer.restore(state)
-    elif config.init_from:
-      state = _start_from(config, state)
+    fresh = states.create(build.make_init(config), optimizer, key, mesh)
+    state, data_offset = _start(config, fresh, checkpointer)
     first = int(state.step)
     if first >= config.train.num_steps:
       logging.info('Training already stands at step %d; nothing to do', first)
       return
-    step_fn = step.make_step(
-      build.make_loss(config),
-      optimizer,
-      ema_decay=config.ema_decay,
-      key=jax.random.fold_in(key, 1),
-    )
+    start = time.perf_counter()
     with (
       jax.set_mesh(mesh),
       nn.logical_axis_rules(sharding.RULES),
@@ -73,23 +64,58 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
       _open_batches(config, source, first + data_offset) as batches,
     ):
       loop.train(
-        step_fn,
+        step.make_step(
+          build.make_loss(config),
+          optimizer,
+          ema_decay=config.ema_decay,
+          key=jax.random.fold_in(key, 1),
+        ),
         state,
         batches,
-        schedule=loop.Schedule(
-          num_steps=config.train.num_steps,
-          log_every=config.train.log_every,
-          checkpoint_every=config.train.checkpoint_every,
-        ),
+        schedule=_schedule(config),
         mesh=mesh,
         checkpointer=checkpointer,
         logger=logger,
         data_offset=data_offset,
         config=config.to_dict(),
-        callbacks=(
-          [_preview(config, source, logger)] if config.job == 'bridge' else []
-        ),
+        callbacks=_callbacks(config, source, logger),
       )
+  _record(config, workdir, first, time.perf_counter() - start)
+
+
+def _start(config, fresh, checkpointer):
+  """Three ways: the newest checkpoint, the weights of init_from, nothing."""
+  logging.info(
+    'Parameters of the network:\n%s',
+    parameter_overview.get_parameter_overview(fresh.params),
+  )
+  if checkpointer.latest_step is not None:
+    return checkpointer.restore(fresh)
+  if config.init_from:
+    return checkpoint.Restored(_start_from(config, fresh), 0)
+  return checkpoint.Restored(fresh, 0)
+
+
+def _schedule(config):
+  return loop.Schedule(
+    num_steps=config.train.num_steps,
+    log_every=config.train.log_every,
+    checkpoint_every=config.train.checkpoint_every,
+  )
+
+
+def _record(config, workdir, first, seconds):
+  facts = {
+    'command': shlex.join(
+      ['python', '-m', 'framebridge_jax.main', *sys.argv[1:]]
+    ),
+    'date': datetime.date.today().isoformat(),
+    'device': runs.device_name(),
+    'first_step': first,
+    'last_step': config.train.num_steps,
+    'seconds': round(seconds, 1),
+  }
+  runs.record_session(workdir, facts)
   logging.info('Trained to step %d in %s', config.train.num_steps, workdir)
 
 
@@ -104,6 +130,32 @@ def _with_classes(config, found):
       f'{config.model.classes}; set it to {found}, or to 0 for what is found'
     )
   return config
+
+
+def _check_batch(config, mesh):
+  parts = mesh.shape['data'] * mesh.shape['fsdp']
+  if config.train.batch_size % parts:
+    raise ValueError(
+      f'train.batch_size {config.train.batch_size} cannot be shared by the '
+      f'{parts} devices along mesh.data and mesh.fsdp; make it a multiple'
+    )
+
+
+def _check_resume(config, workdir):
+  """Refuses to go on with another model than the workdir's."""
+  if not (workdir / runs.CONFIG).is_file():
+    return
+  old = ml_collections.ConfigDict(runs.load_config(workdir))
+  differences = [
+    f'{key} was {old.get(key)}, is {config.get(key)}'
+    for key in _FIXED_KEYS
+    if old.get(key) != config.get(key)
+  ]
+  if differences:
+    raise ValueError(
+      f'{workdir} holds a run of another model: {"; ".join(differences)}; '
+      f'name another --workdir'
+    )
 
 
 def _start_from(config, state):
@@ -135,7 +187,14 @@ def _open_batches(config, source, start):
   )
 
 
-def _preview(config, source, logger):
+def _callbacks(config, source, logger):
+  """A bridge shows clips while it trains; other jobs have none to show."""
+  if config.job != 'bridge':
+    return []
+  return [_preview_clips(config, source, logger)]
+
+
+def _preview_clips(config, source, logger):
   """Samples clips of fixed seeds while training, into TensorBoard."""
   denoiser = build.make_denoiser(config)
   codec = build.make_codec(config)

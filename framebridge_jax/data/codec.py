@@ -6,13 +6,14 @@ a VAE they are what its encoder gives.
 """
 
 import dataclasses
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import jax.numpy as jnp
 
 from framebridge_jax.arrays import Latents, Pixels
 
 
+@runtime_checkable
 class Codec(Protocol):
   """A frozen dataclass; both ways are pure and may run under jit."""
 

@@ -36,9 +36,12 @@ class SelfAttention(nn.Module):
     )
     if anchor is not None:
       k, v = (_with_anchor(y, anchor) for y in (k, v))
-    y = jax.nn.dot_product_attention(
-      *(einops.rearrange(y, 'b m t h d -> (b m) t h d') for y in (q, k, v))
+    q, k, v = (
+      einops.rearrange(y, 'b m t h d -> (b m) t h d') for y in (q, k, v)
     )
+    # jax promotes bfloat16 scores itself, which strict promotion would refuse.
+    with jax.numpy_dtype_promotion('standard'):
+      y = jax.nn.dot_product_attention(q, k, v)
     y = einops.rearrange(y, '(b m) t h d -> b m t (h d)', b=x.shape[0])
     kernel_init = nn.with_logical_partitioning(_XAVIER, ('heads', 'embed'))
     return nn.Dense(

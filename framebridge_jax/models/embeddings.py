@@ -10,8 +10,9 @@ def sinusoid(
 ) -> Float[Array, '*shape width']:
   """Cosines then sines of real-valued x (Latte's timestep embedding)."""
   half = width // 2
-  frequency = jnp.exp(-jnp.log(1e4) / half * jnp.arange(half)).astype(x.dtype)
-  angle = x[..., None] * frequency
+  exponent = jnp.arange(half, dtype=jnp.float32) / half
+  frequency = jnp.exp(-jnp.log(1e4) * exponent).astype(x.dtype)
+  angle = x[..., None] * frequency.reshape((1,) * x.ndim + (half,))
   return jnp.concatenate([jnp.cos(angle), jnp.sin(angle)], axis=-1)
 
 

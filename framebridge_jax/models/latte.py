@@ -188,9 +188,8 @@ class FinalLayer(nn.Module):
 
 def _norm(x):
   """LayerNorm without parameters, computed in float32."""
-  return nn.LayerNorm(
-    epsilon=1e-6, use_bias=False, use_scale=False, dtype=jnp.float32
-  )(x).astype(x.dtype)
+  norm = nn.LayerNorm(epsilon=1e-6, use_bias=False, use_scale=False)
+  return norm(x.astype(jnp.float32)).astype(x.dtype)
 
 
 def _dense(features, axes, dtype, name, kernel_init=_XAVIER):

@@ -29,6 +29,13 @@ class Weights(NamedTuple):
   config: dict[str, Any]
 
 
+class Fitted(NamedTuple):
+  """A model's parameters, and the names of those that stayed as they were."""
+
+  params: dict[str, Any]
+  kept: list[str]
+
+
 class WeightsError(ValueError):
   """A weight file cannot be read, or does not fit the model."""
 
@@ -38,7 +45,7 @@ def save(
   params: Mapping[str, Any],
   config: Mapping[str, Any],
   *,
-  dtype: jnp.dtype,
+  dtype: jax.typing.DTypeLike,
   facts: Mapping[str, str],
 ) -> None:
   """Writes parameters, cast to `dtype`, their config and facts about them."""
@@ -85,7 +92,7 @@ def load(path: pathlib.Path) -> Weights:
 
 def fit(
   source: Mapping[str, Any], target: Mapping[str, Any], *, fresh: str
-) -> tuple[dict[str, Any], list[str]]:
+) -> Fitted:
   """Fills a parameter tree from another one, strictly.
 
   Parameters whose name matches the regex `fresh` may be missing or of another
@@ -95,9 +102,6 @@ def fit(
     source: parameters to take.
     target: parameters of the model, as initialised.
     fresh: regex searched in a parameter's `/`-joined name; '' matches none.
-
-  Returns:
-    The filled tree, and the names that kept the target's values.
 
   Raises:
     WeightsError: names or shapes differ otherwise; all differences are listed.
@@ -127,7 +131,7 @@ def fit(
     raise WeightsError(
       f'{len(problems)} parameters do not fit the model: {listed}'
     )
-  return traverse_util.unflatten_dict(filled, sep='/'), kept
+  return Fitted(traverse_util.unflatten_dict(filled, sep='/'), kept)
 
 
 def count(params: Any) -> int:

@@ -46,7 +46,7 @@ class Report:
     title: Heading and name of the page.
     summary: One or two sentences under the heading.
     facts: What was run, name to text: command, device, duration, version.
-    changes: Settings that differ from the recipe, as `key = value`.
+    settings: Every setting of the run, as `key = value`.
     figures: The headline figures.
     loss: (step, value) in the order of steps; may be empty.
     sheet: The contact sheet, an image file.
@@ -57,7 +57,7 @@ class Report:
   title: str
   summary: str
   facts: Mapping[str, str]
-  changes: Sequence[str]
+  settings: Sequence[str]
   figures: Sequence[Figure]
   loss: Sequence[tuple[int, float]]
   sheet: pathlib.Path
@@ -76,7 +76,7 @@ def render(report: Report) -> str:
     _section('Samples beside the truth', _examples(report.examples)),
     _section('Contact sheet', _sheet(report.sheet)),
     _section('Training', _loss(report.loss)),
-    _section('What was run', _run(report.facts, report.changes)),
+    _section('What was run', _run(report.facts, report.settings)),
     _section('Notes', '\n'.join(map(_paragraph, report.notes))),
   ]
   return _PAGE.substitute(
@@ -162,15 +162,15 @@ def _loss(points):
   return curves.learning_curve(points, name='training loss')
 
 
-def _run(facts, changes):
+def _run(facts, settings):
   rows = ''.join(
     f'<dt>{escape(name)}</dt><dd>{escape(text)}</dd>'
     for name, text in facts.items()
   )
   body = f'<dl>{rows}</dl>'
-  if changes:
-    lines = escape('\n'.join(changes))
-    body += f'\n<h3>Changed from the recipe</h3>\n<pre>{lines}</pre>'
+  if settings:
+    lines = escape('\n'.join(settings))
+    body += f'\n<h3>Settings</h3>\n<pre>{lines}</pre>'
   return body
 
 

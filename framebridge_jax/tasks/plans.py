@@ -51,7 +51,7 @@ def time_plan(
   if missing < 0:
     raise ValueError(
       f'the plan has {len(u) - 1} steps, the compiled loop {pad_to}; '
-      f'raise max_steps or lower num_steps'
+      f'lower num_steps'
     )
   t = np.concatenate([t, np.repeat(t[-1:], missing, axis=0)])
   t = np.repeat(t[:, None], batch, axis=1)

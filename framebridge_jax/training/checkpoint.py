@@ -17,8 +17,10 @@ from framebridge_jax import version
 from framebridge_jax.training import state as states
 
 
-class NoCheckpointError(LookupError):
+class NoCheckpointError(ValueError):
   """There is no checkpoint where one was asked for."""
+
+  exit_code = 3
 
 
 class Restored(NamedTuple):
@@ -29,17 +31,25 @@ class Restored(NamedTuple):
 
 
 class Checkpointer:
-  """Saves and restores the training state of one run."""
+  """Saves and restores the training state of one run.
 
-  def __init__(self, workdir: pathlib.Path, *, keep: int):
+  Opened with `read_only` it changes nothing on disk: a run that is saving in
+  the same workdir is not disturbed.
+  """
+
+  def __init__(
+    self, workdir: pathlib.Path, *, keep: int = 1, read_only: bool = False
+  ):
     """Opens `workdir/checkpoints`; the newest `keep` steps are kept."""
     self.folder = workdir.absolute() / 'checkpoints'
     self._manager = ocp.CheckpointManager(
       self.folder,
       options=ocp.CheckpointManagerOptions(
-        max_to_keep=keep,
-        cleanup_tmp_directories=True,
+        max_to_keep=None if read_only else keep,
+        cleanup_tmp_directories=not read_only,
         enable_async_checkpointing=True,
+        create=not read_only,
+        read_only=read_only,
       ),
     )
 
@@ -102,25 +112,26 @@ class Checkpointer:
     logging.info('Restored step %d from %s', step, self.folder)
     return Restored(restored['state'], restored['record']['data_offset'])
 
-  def restore_ema(self) -> PyTree:
-    """Reads the newest step's averaged parameters, on one device.
+  def restore_ema(self, like: PyTree, layout: jax.sharding.Sharding) -> PyTree:
+    """Reads the newest step's averaged parameters alone.
+
+    Args:
+      like: their shapes; a checkpoint of another model is refused by Orbax.
+      layout: where every array goes.
 
     Raises:
       NoCheckpointError: nothing has been committed.
     """
-    step = self._newest()
-    metadata = self._manager.item_metadata(step)['state']
-    device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     abstract = jax.tree.map(
-      lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=device),
-      {'ema': metadata['ema']},
+      lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=layout), like
     )
+    item = {'ema': abstract}
     restored = self._manager.restore(
-      step,
+      self._newest(),
       args=ocp.args.Composite(
         state=ocp.args.PyTreeRestore(
-          abstract,
-          restore_args=ocp.checkpoint_utils.construct_restore_args(abstract),
+          item,
+          restore_args=ocp.checkpoint_utils.construct_restore_args(item),
           partial_restore=True,
         )
       ),

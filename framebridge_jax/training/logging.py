@@ -34,7 +34,10 @@ class Logger:
     _truncate(self.path, first_step)
     self._lines = self.path.open('a')
     self._events = tensorboardX.SummaryWriter(
-      str(workdir / 'events'), purge_step=first_step
+      str(workdir / 'events'),
+      purge_step=first_step,
+      # Without it a restart within the second would write over the old file.
+      filename_suffix=f'.{first_step}',
     )
 
   def __enter__(self) -> 'Logger':

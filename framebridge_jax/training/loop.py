@@ -19,8 +19,10 @@ from framebridge_jax.training import state as states
 from framebridge_jax.training import step as steps
 
 
-class NonFiniteError(ArithmeticError):
+class NonFiniteError(ValueError):
   """The loss or the gradient is no longer a number."""
+
+  exit_code = 4
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -64,7 +66,10 @@ def train(
     NonFiniteError: a loss or gradient norm is not finite.
   """
   first = int(state.step)
-  step_fn = jax.jit(step_fn, donate_argnums=0)
+  # The state stays where it was born; the compiler might move it, and compile
+  # the next step for the new layout.
+  layout = jax.tree.map(lambda x: x.sharding, state)
+  step_fn = jax.jit(step_fn, donate_argnums=0, out_shardings=(layout, None))
   with Progress(logger, first=first, num_steps=schedule.num_steps) as progress:
     for step in range(first + 1, schedule.num_steps + 1):
       batch = next(batches)
@@ -104,6 +109,7 @@ class Progress:
     self._frames = 0
     self._since = time.perf_counter()
     self._rate: float | None = None
+    self._compiled = False
 
   def __enter__(self) -> 'Progress':
     return self
@@ -113,11 +119,12 @@ class Progress:
 
   def add(self, step: int, scalars: steps.Scalars, *, frames: int) -> None:
     """Takes a dispatched step; nothing is fetched yet."""
-    if self._rate is None and not self._steps:
-      jax.block_until_ready(scalars)
-      self._since = time.perf_counter()
-    else:
+    if self._compiled:
       self._frames += frames
+    else:
+      jax.block_until_ready(scalars)
+      self._compiled = True
+      self._restart()
     self._steps.append(step)
     self._scalars.append(scalars)
     self._bar.update()

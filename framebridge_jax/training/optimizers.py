@@ -55,10 +55,11 @@ def cosine(recipe: Recipe) -> optax.Schedule:
 
 def constant(recipe: Recipe) -> optax.Schedule:
   """Warm-up, then the peak for good."""
-  return optax.warmup_constant_schedule(
-    init_value=0.0,
-    peak_value=recipe.learning_rate,
-    warmup_steps=recipe.warmup_steps,
+  peak, steps = recipe.learning_rate, recipe.warmup_steps
+  # Not optax.warmup_constant_schedule: without warm-up it stays at 0.
+  return optax.join_schedules(
+    [optax.linear_schedule(0.0, peak, steps), optax.constant_schedule(peak)],
+    [steps],
   )
 
 

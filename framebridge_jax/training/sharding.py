@@ -73,6 +73,11 @@ def batch_sharding(mesh: jax.sharding.Mesh) -> jax.sharding.NamedSharding:
   return jax.sharding.NamedSharding(mesh, jax.P(('data', 'fsdp')))
 
 
+def replicated(mesh: jax.sharding.Mesh) -> jax.sharding.NamedSharding:
+  """A whole copy on every device."""
+  return jax.sharding.NamedSharding(mesh, jax.P())
+
+
 def place_batch(batch: Any, mesh: jax.sharding.Mesh) -> Any:
   """Global arrays from this process's share of a batch."""
   target = batch_sharding(mesh)

@@ -8,18 +8,21 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import struct
-from jaxtyping import Array, Int, Key, PyTree
+from jaxtyping import Array, Key, PyTree
 
 from framebridge_jax.training import sharding
 
 
 class TrainState(struct.PyTreeNode):
-  """Parameters, their moving average, the optimizer's state, the step."""
+  """Parameters, their moving average, the optimizer's state, the step.
+
+  Shapes and shardings of a state are trees of this type too.
+  """
 
   params: PyTree
   ema: PyTree
   opt_state: PyTree
-  step: Int[Array, '']
+  step: PyTree  # Int[Array, ''] in a state
 
 
 def create(

@@ -5,10 +5,10 @@ import pathlib
 import jax
 import jax.numpy as jnp
 import numpy as np
-import oracles
 import pytest
 from scipy import stats
 
+import oracles
 from framebridge_jax.processes import bridge
 
 GOLDEN = pathlib.Path(__file__).parents[1] / 'golden'

@@ -3,9 +3,9 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import oracles
 import pytest
 
+import oracles
 from framebridge_jax.processes import bridge, predictions
 
 # What the network should have said: (z, z0, alpha, sigma) -> raw.

@@ -3,9 +3,9 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import oracles
 import pytest
 
+import oracles
 from framebridge_jax.processes import schedules
 
 every = pytest.mark.parametrize('name', oracles.CLOSED)

@@ -45,7 +45,7 @@ def report(tmp_path):
     title='Moving digits',
     summary='A small network.',
     facts={'command': 'python -m train', 'device': 'CPU'},
-    changes=['seed = 3'],
+    settings=['seed = 3'],
     figures=[
       report_html.Figure(
         name=name,
@@ -121,7 +121,7 @@ def test_results_are_words_in_the_row_of_their_figure(report):
     {'title': HOSTILE},
     {'summary': HOSTILE},
     {'facts': {HOSTILE: HOSTILE}},
-    {'changes': [HOSTILE]},
+    {'settings': [HOSTILE]},
     {'notes': [HOSTILE]},
   ],
 )

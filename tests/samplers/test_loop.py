@@ -5,9 +5,9 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
-import oracles
 import pytest
 
+import oracles
 from framebridge_jax import arrays
 from framebridge_jax.processes import bridge
 from framebridge_jax.samplers import loop, table

@@ -9,9 +9,9 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
-import oracles
 import pytest
 
+import oracles
 from framebridge_jax.processes import bridge
 from framebridge_jax.samplers import ancestral, implicit, loop, table
 from framebridge_jax.tasks import plans

@@ -1,0 +1,72 @@
+"""Calls of the real command line, tiny."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).parents[1]
+TINY = {
+  'data.train_clips': 48,
+  'data.test_clips': 20,
+  'model.patch': 8,
+  'model.width': 16,
+  'model.depth': 2,
+  'model.heads': 2,
+  'model.stem': 4,
+  'init_from': '',
+  'optimizer.learning_rate': 0.02,
+  'optimizer.warmup_steps': 1,
+  'train.batch_size': 4,
+  'train.num_steps': 6,
+  'train.log_every': 2,
+  'train.checkpoint_every': 4,
+  'train.sample_every': 100,
+}
+
+
+def command(mode, workdir, *, config=None, **overrides):
+  """The words of one call; `a__b=1` stands for --config.a.b=1."""
+  words = [sys.executable, '-m', 'framebridge_jax.main', f'--mode={mode}']
+  words += [f'--workdir={workdir}']
+  words += [f'--config={config}'] if config else []
+  for name, value in overrides.items():
+    words.append(f'--config.{name.replace("__", ".")}={value}')
+  return words
+
+
+def environment():
+  """One device, and the network unplugged for well-behaved clients."""
+  nowhere = 'http://127.0.0.1:9'
+  return {
+    **os.environ,
+    'XLA_FLAGS': '',
+    'JAX_PLATFORMS': 'cpu',
+    'http_proxy': nowhere,
+    'https_proxy': nowhere,
+  }
+
+
+def call(*args, **kwargs):
+  """Runs a call to its end."""
+  return subprocess.run(
+    command(*args, **kwargs),
+    cwd=ROOT,
+    env=environment(),
+    capture_output=True,
+    text=True,
+    timeout=300,
+  )
+
+
+def train_words(**overrides):
+  """Overrides of a tiny training of the quickstart's config."""
+  tiny = {name.replace('.', '__'): value for name, value in TINY.items()}
+  return {'config': 'configs/quickstart.py', **tiny, **overrides}
+
+
+def losses(workdir):
+  """Step and loss of every line that a run has logged."""
+  lines = (workdir / 'metrics.jsonl').read_text().splitlines()
+  return [(line['step'], line['loss']) for line in map(json.loads, lines)]

@@ -1,0 +1,189 @@
+"""Config errors: each names the key, what came and what is wanted."""
+
+import importlib
+
+import pytest
+
+from configs import digit_reader, quickstart
+from framebridge_jax import check
+
+# One change to the quickstart -> what its message must hold.
+BAD = [
+  ({'job': 'bridg'}, ['job', "'bridg'", 'bridge, digit_reader']),
+  ({'seed': -1}, ['seed', '-1', 'whole number of at least 0']),
+  ({'seed': 0.5}, ['seed', '0.5', 'whole number']),
+  ({'seed': True}, ['seed', 'True', 'whole number']),
+  ({'dataset': 'mnist'}, ['dataset', "'mnist'", 'moving_digits']),
+  ({'dataset': 'folder'}, ['data_dir is empty', '--config.data_dir']),
+  ({'data.size': 0}, ['data.size', '0', 'at least']),
+  ({'data.size': 30}, ['data.size 30', 'model.patch 4']),
+  ({'data.frames': 1}, ['data.frames', '1', 'at least 2']),
+  ({'data.frames': 2}, ['data.frames is 2', 'first_and_last', 'below 3']),
+  ({'codec': 'vae'}, ['codec', "'vae'", 'identity']),
+  ({'process.schedule': 'vp2'}, ['process.schedule', "'vp2'", 'bridge_gmax']),
+  ({'process.b1': 0.0}, ['process.b1', '0.0', 'at least 1e-06']),
+  ({'prior': 'gaussian'}, ['prior', "'gaussian'", 'replicate']),
+  ({'denoiser.prediction': 'x'}, ['denoiser.prediction', "'x'", 'psi']),
+  ({'denoiser.view': 'flat'}, ['denoiser.view', "'flat'", 'plain, residual']),
+  ({'model.width': 100}, ['model.width 100', 'model.heads', '4']),
+  ({'model.depth': 5}, ['model.depth 5', 'odd']),
+  ({'model.anchor': 1}, ['model.anchor', '1', 'True or False']),
+  ({'dtype': 'float16'}, ['dtype', "'float16'", 'float32, bfloat16']),
+  ({'times.p_frames': 1.5}, ['times.p_frames', '1.5', 'in [0, 1]']),
+  ({'times.t_min': 0.0}, ['times.t_min', '0.0', 'in [1e-06, 1.0]']),
+  ({'label_dropout': float('nan')}, ['label_dropout', 'nan', 'in [0, 1]']),
+  ({'optimizer.schedule': 'step'}, ['optimizer.schedule', 'cosine, constant']),
+  ({'optimizer.learning_rate': '1e-3'}, ['learning_rate', "'1e-3'", 'number']),
+  ({'ema_decay': 1.01}, ['ema_decay', '1.01', 'in [0, 1]']),
+  ({'init_from': 'no.st'}, ['init_from', "'no.st'", 'quickstart_base']),
+  ({'task_mix.middle': 1.0}, ['task_mix', "'middle'", 'first_and_last']),
+  ({'task_mix.first': -0.5}, ['task_mix.first', '-0.5', 'at least 0']),
+  ({'train.num_steps': 0}, ['train.num_steps', '0', 'at least 1']),
+  ({'train.batch_size': 2.0}, ['train.batch_size', '2.0', 'whole number']),
+  ({'mesh.fsdp': -2}, ['mesh.fsdp', '-2', '-1']),
+  ({'mesh.tensor': 0}, ['mesh.tensor', '0', 'at least 1']),
+  ({'model.widht': 64}, ['model.widht', 'did you mean model.width']),
+  ({'optimiser': 'adam'}, ['optimiser', 'unknown']),
+  ({'zzz': 1}, ['zzz', 'known: ', 'train.num_steps']),
+]
+
+
+def _good():
+  """The quickstart, from nothing: the base checkpoint is not under test."""
+  config = quickstart.get_config()
+  config.init_from = ''
+  return config
+
+
+def _change(config, changes):
+  """Puts values in as a hand-written config could, of any type."""
+  with config.unlocked(), config.ignore_type():
+    for name, value in changes.items():
+      *folders, leaf = name.split('.')
+      place = config
+      for folder in folders:
+        place = place[folder]
+      with place.unlocked(), place.ignore_type():
+        place[leaf] = value
+  return config
+
+
+def _message(config):
+  with pytest.raises(check.ConfigError) as error:
+    check.check_train(config)
+  message = str(error.value)
+  assert '\n' not in message
+  return message
+
+
+@pytest.mark.parametrize(
+  'config',
+  [_good(), quickstart.get_config('base=true'), digit_reader.get_config()],
+  ids=['quickstart', 'base', 'digit_reader'],
+)
+def test_shipped_configs_pass(config):
+  check.check_train(config)
+
+
+@pytest.mark.parametrize(
+  ('changes', 'holds'), BAD, ids=[str(changes) for changes, _ in BAD]
+)
+def test_a_bad_value_is_named_with_what_is_wanted(changes, holds):
+  message = _message(_change(_good(), changes))
+  for text in holds:
+    assert text in message
+
+
+def test_all_wrong_keys_are_named_together():
+  changes = {
+    'seed': -1,
+    'prior': 'gaussian',
+    'train.num_steps': 0,
+    'model.widht': 64,
+    'task_mix.first': -1.0,
+  }
+  message = _message(_change(_good(), changes))
+  for name in changes:
+    assert name in message
+  assert message.count('; ') >= len(changes) - 1
+
+
+def test_all_contradictions_are_named_together():
+  changes = {'data.size': 30, 'model.width': 100, 'model.depth': 5}
+  message = _message(_change(_good(), changes))
+  for text in ('data.size 30', 'model.width 100', 'model.depth 5'):
+    assert text in message
+
+
+@pytest.mark.parametrize(
+  'name', ['job', 'seed', 'train.num_steps', 'model.patch', 'task_mix']
+)
+def test_a_missing_key_is_named(name):
+  config = _good()
+  *folders, leaf = name.split('.')
+  place = config
+  for folder in folders:
+    place = place[folder]
+  with place.unlocked():
+    del place[leaf]
+  assert name in _message(config)
+
+
+def test_a_task_mix_that_draws_nothing_is_refused():
+  mix = {f'task_mix.{name}': 0.0 for name in quickstart.get_config().task_mix}
+  assert 'task_mix are 0' in _message(_change(_good(), mix))
+
+
+def test_a_key_of_another_job_is_unknown_to_this_one():
+  config = digit_reader.get_config()
+  with config.unlocked():
+    config.prior = 'replicate'
+  assert 'unknown config key prior' in _message(config)
+
+
+@pytest.mark.parametrize('mode', check.MODES)
+def test_the_modes_recipes_pass_and_have_a_rule_for_each_key(mode):
+  config = importlib.import_module(f'framebridge_jax.recipes.{mode}')
+  config = config.get_config()
+  check.check_mode(config, mode)
+  assert set(config) == set(check.MODES[mode])
+
+
+@pytest.mark.parametrize(
+  ('mode', 'changes', 'holds'),
+  [
+    ('sample', {'sampler': 'ddpm'}, ['sampler', "'ddpm'", 'ancestral, dbim']),
+    ('sample', {'num_steps': 0}, ['num_steps', '0', 'at least 1']),
+    ('sample', {'label': -2}, ['label', '-2', 'at least -1']),
+    ('sample', {'image': 3}, ['image', '3', 'text']),
+    ('evaluate', {'grid': 'cosine'}, ['grid', "'cosine'", 'uniform']),
+    ('evaluate', {'num_futures': 0}, ['num_futures', '0', 'at least 1']),
+    ('export', {'export_dtype': 'f8'}, ['export_dtype', "'f8'", 'bfloat16']),
+  ],
+  ids=str,
+)
+def test_a_bad_value_of_a_mode_is_named_with_what_is_wanted(
+  mode, changes, holds
+):
+  recipe = importlib.import_module(f'framebridge_jax.recipes.{mode}')
+  with pytest.raises(check.ConfigError) as error:
+    check.check_mode(_change(recipe.get_config(), changes), mode)
+  for text in holds:
+    assert text in str(error.value)
+
+
+def test_all_wrong_keys_of_a_mode_are_named_together():
+  recipe = importlib.import_module('framebridge_jax.recipes.sample')
+  changes = {'sampler': 'ddpm', 'fps': 0, 'guidance': -1.0}
+  with pytest.raises(check.ConfigError) as error:
+    check.check_mode(_change(recipe.get_config(), changes), 'sample')
+  for name in changes:
+    assert f'{name} is ' in str(error.value)
+
+
+def test_the_nearest_name_is_suggested_and_all_are_listed_when_none_is_near():
+  known = ['model.width', 'model.depth', 'seed']
+  assert check.nearest('model.witdh', known) == '; did you mean model.width?'
+  assert check.nearest('qqq', known) == (
+    '; known: model.depth, model.width, seed'
+  )
