@@ -98,7 +98,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
   config.init_fresh = '^params/labels/'  # may differ from the weights in shape
 
   config.train = {
-    'num_steps': 1500 if base else 80,
+    'num_steps': 1500 if base else 100,
     'batch_size': 16,
     'log_every': 10,
     'checkpoint_every': 100 if base else 20,

@@ -20,7 +20,7 @@ def get_config() -> ml_collections.ConfigDict:
   config.sampler = 'ancestral'
   config.grid = 'quadratic'
   config.num_steps = 20
-  config.guidance = 1.0  # 1: the conditional model
+  config.guidance = 7.0  # FrameBridge's value; 1 is the conditional model
   config.fps = 8
   config.weights = ''  # weight file or its short name; '': the run's own EMA
   config.name = ''  # of the files written; '': the image's
