@@ -15,7 +15,7 @@ from absl import logging
 from clu import parameter_overview
 
 from framebridge_jax import build, check
-from framebridge_jax.cli import runs
+from framebridge_jax.cli import configs, runs
 from framebridge_jax.data import pipeline
 from framebridge_jax.porting import weights
 from framebridge_jax.processes import priors
@@ -145,11 +145,14 @@ def _check_resume(config, workdir):
   """Refuses to go on with another model than the workdir's."""
   if not (workdir / runs.CONFIG).is_file():
     return
-  old = ml_collections.ConfigDict(runs.load_config(workdir))
+  old = dict(
+    configs.flatten(ml_collections.ConfigDict(runs.load_config(workdir)))
+  )
+  new = dict(configs.flatten(config))
   differences = [
-    f'{key} was {old.get(key)}, is {config.get(key)}'
-    for key in _FIXED_KEYS
-    if old.get(key) != config.get(key)
+    f'{key} was {old.get(key)!r}, is {new.get(key)!r}'
+    for key in sorted(old.keys() | new.keys())
+    if key.split('.')[0] in _FIXED_KEYS and old.get(key) != new.get(key)
   ]
   if differences:
     raise ValueError(

@@ -49,7 +49,7 @@ def make_step(
       ema = optax.incremental_update(params, state.ema, 1 - decay)
     scalars = {
       'loss': value,
-      'grad_norm': optax.global_norm(grads),
+      'grad_norm': optax.tree.norm(grads),
       **scalars,
     }
     new = states.TrainState(

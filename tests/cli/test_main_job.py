@@ -55,6 +55,13 @@ def test_finished_run_has_nothing_to_do(trained, cache):
   assert (trained / 'metrics.jsonl').read_bytes() == before
 
 
+def test_workdir_of_another_model_is_refused(trained, cache):
+  words = cli.train_words(cache_dir=cache, model__width=32)
+  refused = cli.call('train', trained, **words)
+  assert refused.returncode == 2
+  assert 'model.width was 16, is 32' in refused.stderr
+
+
 def test_sample_keeps_the_given_frame_and_moves_the_others(trained, photo):
   words = {'image': photo, 'label': 3, 'num_steps': 4, 'seed': 0, 'count': 2}
   done = cli.call('sample', trained, **words)
@@ -87,7 +94,7 @@ def test_evaluate_and_report_make_one_self_contained_page(trained):
   scores = json.loads((trained / 'evaluation' / 'scores.json').read_text())
   assert scores['num_clips'] == 4
   assert scores['change_ratio'] >= 0
-  assert 0 <= scores['read_ours'] <= 1
+  assert 0 <= scores['read_real'] <= 1
   assert (trained / 'evaluation' / 'contact_sheet.png').is_file()
   done = cli.call('report', trained)
   assert done.returncode == 0, done.stderr

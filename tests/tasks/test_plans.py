@@ -67,6 +67,6 @@ def test_padding_of_a_plan_that_stops_early_stays_where_it_stopped():
 
 def test_a_plan_longer_than_the_loop_names_both_numbers():
   u = plans.progress(12, 2)
-  with pytest.raises(ValueError, match=r'12 steps.*loop 8;.*max_steps'):
+  with pytest.raises(ValueError, match=r'12 steps.*loop 8;.*num_steps'):
     plans.time_plan(u, UNIFORM, batch=1, pad_to=8)
   assert len(plans.time_plan(u, UNIFORM, batch=1, pad_to=12)) == 13
