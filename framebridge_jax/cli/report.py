@@ -100,10 +100,10 @@ def _read_scores(path):
 
 def _base_scores(config):
   """Measured scores that a shipped weight file comes with, if it does."""
+  if not config.init_from:
+    return {}
   path = build.weights_path(config.init_from).with_suffix('.json')
-  return (
-    json.loads(path.read_text()) if config.init_from and path.is_file() else {}
-  )
+  return json.loads(path.read_text()) if path.is_file() else {}
 
 
 def _summary(config, lines):
