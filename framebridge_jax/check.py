@@ -131,6 +131,11 @@ def _together_bridge(config):
       f'model.width {config.model.width} is not a multiple of 4 model.heads '
       f'({config.model.heads})'
     )
+  if config.denoiser.view == 'residual' and config.denoiser.prediction != 'x0':
+    problems.append(
+      f'denoiser.prediction is {config.denoiser.prediction}; the residual view '
+      f'holds no signal at T, where only x0 says something'
+    )
   if config.model.depth % 2:
     problems.append(
       f'model.depth {config.model.depth} is odd; half of the blocks are '

@@ -19,6 +19,7 @@ BAD = [
   ({'data.size': 30}, ['data.size 30', 'model.patch 4']),
   ({'data.frames': 1}, ['data.frames', '1', 'at least 2']),
   ({'data.frames': 2}, ['data.frames is 2', 'first_and_last', 'below 3']),
+  ({'denoiser.prediction': 'psi'}, ['prediction is psi', 'only x0']),
   ({'codec': 'vae'}, ['codec', "'vae'", 'identity']),
   ({'process.schedule': 'vp2'}, ['process.schedule', "'vp2'", 'bridge_gmax']),
   ({'process.b1': 0.0}, ['process.b1', '0.0', 'at least 1e-06']),
