@@ -6,9 +6,9 @@ The denoiser joins network, process and prediction.  The network is shown a
   z = alpha x + sigma eps,   x = z0 - origin
 
 and `x0_hat = origin + skip z + out raw`.  The plain view shows the latent as
-it is (origin 0).  The residual view takes the prior out altogether: what is
-left to predict is the motion, and a network that says nothing answers with
-the prior.
+it is (origin 0).  The residual view takes the prior out altogether and scales
+what is left to unit variance: the network predicts the motion, and one that
+says nothing answers with the prior.
 """
 
 import dataclasses
