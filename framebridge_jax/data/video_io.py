@@ -102,8 +102,16 @@ def write_gif(path: str | os.PathLike, video: clips.Video, fps: float) -> None:
     )
 
 
+# Tags that are no UTF-8 must not cost the pictures; PyAV 19 lacks the option.
+_LENIENT_TAGS = (
+  {'metadata_errors': 'replace'}
+  if int(av.__version__.split('.')[0]) < 19
+  else {}
+)
+
+
 def _decode(path):
-  with av.open(os.fspath(path), metadata_errors='replace') as container:
+  with av.open(os.fspath(path), **_LENIENT_TAGS) as container:
     if not container.streams.video:
       raise VideoError(f'{path} holds no video stream')
     codec = container.streams.video[0].codec_context
