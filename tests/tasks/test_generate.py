@@ -91,6 +91,17 @@ def test_a_sample_s_noise_is_bit_equal_alone_and_among_eight():
   assert np.abs(np.corrcoef(other.ravel(), together.ravel())[0, 1]) < 0.1
 
 
+def test_noise_is_bit_equal_on_one_and_on_four_devices():
+  mesh = sharding.make_mesh({'data': 4, 'fsdp': 1, 'tensor': 1, 'frames': 1})
+  keys, like = jax.device_put(
+    (_keys(range(B)), _source()), sharding.batch_sharding(mesh)
+  )
+  split = jax.jit(generate.walk_noise)(keys, jnp.asarray(4), like)
+  assert len(split.sharding.device_set) == 4
+  whole = generate.walk_noise(_keys(range(B)), jnp.asarray(4), _source())
+  np.testing.assert_array_equal(split, whole)
+
+
 def test_a_sample_is_the_same_alone_and_among_eight(variables, eight):
   for row in (0, 5):
     alone = _generate(variables, rows=slice(row, row + 1))
