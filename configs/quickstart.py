@@ -24,14 +24,14 @@ coloured ink (`data.world=textured32`) want hours, not minutes.
 
 import ml_collections
 
-from framebridge_jax.recipes import arguments
+from framebridge_jax import arguments
 
 
 def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
   """A class-conditional frame-aware bridge on moving digits."""
   base = arguments.parse_arg(arg, base=False)['base']
   config = ml_collections.ConfigDict()
-  config.job = 'bridge'
+  config.job = 'denoiser'
   config.seed = 0
 
   config.dataset = 'moving_digits'
@@ -53,15 +53,15 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
   # of the quadratic grid it fell to pieces (benchmarks/results).
   config.process = {
     'name': 'bridge',
-    'schedule': 'bridge_gmax',
-    'b0': 0.01,
-    'b1': 50.0,
+    'schedule': 'bridge_gmax:b0=0.01,b1=50.0',
   }
   config.prior = 'replicate'
   config.denoiser = {
     'prediction': 'x0',
     'view': 'residual',
-    'clock_scale': 1000.0,
+    'clock': 'continuous',
+    'teacher': '',  # of view aligned: the schedule it was trained on
+    'lookup': 'own',
   }
   config.model = {
     'name': 'latte',
@@ -82,9 +82,15 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
     'last_m': 0.05,
     'random': 0.05,
   }
-  config.times = {'t_min': 1e-3, 'p_frames': 0.2, 'p_end': 0.02}
+  config.times = {
+    'draw': 'uniform',
+    'coin': 'sample',
+    't_min': 1e-3,
+    'p_frames': 0.2,
+    'p_end': 0.02,
+  }
   config.label_dropout = 0.1
-  config.loss = {'floor': 4.0, 'most': 24.0}
+  config.loss_weight = 'snr:floor=4.0,most=24.0'
 
   config.optimizer = {
     'learning_rate': 2e-3 if base else 2e-4,

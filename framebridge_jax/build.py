@@ -1,7 +1,7 @@
 """From a config to objects: the one place where names become things."""
 
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -11,11 +11,21 @@ import ml_collections
 import optax
 from jaxtyping import Array, Key, PyTree
 
-from framebridge_jax import arrays, denoiser
+from framebridge_jax import arguments, arrays, denoiser
 from framebridge_jax.data import codec, sources
 from framebridge_jax.models import digit_reader, latte
-from framebridge_jax.processes import bridge, predictions, priors, schedules
-from framebridge_jax.samplers import grids, loop, table
+from framebridge_jax.processes import (
+  clocks,
+  predictions,
+  priors,
+  saf,
+  sde,
+  times,
+  views,
+)
+from framebridge_jax.processes import table as processes
+from framebridge_jax.samplers import grids, loop
+from framebridge_jax.samplers import table as samplers
 from framebridge_jax.training import losses, optimizers, step
 
 Config = ml_collections.ConfigDict
@@ -31,19 +41,46 @@ def make_codec(config: Config) -> codec.Codec:
   return codec.CODECS[config.codec]()
 
 
+def make_row(text: str, table: Mapping[str, Callable[..., Any]], *args) -> Any:
+  """Calls the row that `name:key=value` names, with its options.
+
+  Raises:
+    ValueError: the row or an option is unknown, or the row refuses it.
+  """
+  row, options = arguments.parse_row(text, table)
+  return row(*args, **options)
+
+
+def make_process(config: Config) -> sde.Process:
+  """A row of PROCESSES over a row of SCHEDULES.
+
+  Raises:
+    ValueError: the process refuses the schedule.
+  """
+  schedule = make_row(config.process.schedule, processes.SCHEDULES)
+  return processes.PROCESSES[config.process.name](schedule=schedule)
+
+
+def make_view(config: Config) -> views.MakeView:
+  """What the network is shown; `aligned` reads two keys more."""
+  if config.denoiser.view != 'aligned':
+    return views.VIEWS[config.denoiser.view]
+  return saf.Aligned(
+    teacher=make_row(config.denoiser.teacher, processes.SCHEDULES),
+    lookup=make_row(config.denoiser.lookup, saf.LOOKUPS),
+  )
+
+
 def make_denoiser(config: Config) -> denoiser.Denoiser:
   """Network, process and prediction, joined."""
-  process = dict(config.process)
-  schedule = schedules.SCHEDULES[process.pop('schedule')]
-  make_process = bridge.PROCESSES[process.pop('name')]
   model = dict(config.model)
   network = latte.MODELS[model.pop('name')](**model, dtype=DTYPES[config.dtype])
   return denoiser.Denoiser(
     network=network,
-    process=make_process(schedule=schedule(**process)),
+    process=make_process(config),
     prediction=predictions.PREDICTIONS[config.denoiser.prediction],
-    view=denoiser.VIEWS[config.denoiser.view],
-    clock_scale=config.denoiser.clock_scale,
+    view=make_view(config),
+    clock=make_row(config.denoiser.clock, clocks.CLOCKS),
   )
 
 
@@ -103,12 +140,16 @@ def make_optimizer(config: Config) -> optax.GradientTransformation:
 
 def make_sampler(config: Config) -> loop.Sampler:
   """A row of SAMPLERS."""
-  return table.SAMPLERS[config.sampler]()
+  return make_row(config.sampler, samplers.SAMPLERS)
 
 
-def make_grid(config: Config, T: float) -> grids.Grid:
-  """A row of GRIDS."""
-  return grids.GRIDS[config.grid](T)
+def make_grid(config: Config, process: sde.Process) -> grids.Grid:
+  """A row of GRIDS for the process and `num_steps`.
+
+  Raises:
+    ValueError: the grid has no such steps, or its file is wrong.
+  """
+  return make_row(config.grid, grids.GRIDS, process, config.num_steps)
 
 
 def weights_path(name: str) -> pathlib.Path:
@@ -134,7 +175,7 @@ class Job(NamedTuple):
   loss: Callable[[Config], step.Loss]
 
 
-def _bridge_init(config):
+def _denoiser_init(config):
   network = make_denoiser(config).network
   shape = make_codec(config).latent_shape(config.data.frames, config.data.size)
   z = jnp.zeros((1, *shape), jnp.float32)
@@ -144,14 +185,19 @@ def _bridge_init(config):
   return lambda key: network.init(key, z, t, cond)
 
 
-def _bridge_loss(config):
-  return losses.BridgeLoss(
+def _denoiser_loss(config):
+  drawing = dict(config.times)
+  return losses.DenoiserLoss(
     denoiser=make_denoiser(config),
     encode=make_codec(config).encode,
     prior=priors.PRIORS[config.prior],
-    weight=losses.SnrWeight(**config.loss),
+    weight=make_row(config.loss_weight, losses.LOSS_WEIGHTS),
     task_mix=tuple(sorted(config.task_mix.items())),
-    **config.times,
+    times=times.Ptss(
+      draw=make_row(drawing.pop('draw'), times.DRAWS),
+      coin=times.COINS[drawing.pop('coin')],
+      **drawing,
+    ),
     label_dropout=config.label_dropout,
     null_label=config.model.classes,
   )
@@ -175,6 +221,6 @@ def _reader(config):
 
 
 JOBS = {
-  'bridge': Job(_bridge_init, _bridge_loss),
+  'denoiser': Job(_denoiser_init, _denoiser_loss),
   'digit_reader': Job(_reader_init, _reader_loss),
 }

@@ -1,25 +1,27 @@
 """Config errors, all at once, before any device is touched."""
 
 import difflib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import ml_collections
 
-from framebridge_jax import build, denoiser
+from framebridge_jax import build, rules
 from framebridge_jax.data import codec, sources
 from framebridge_jax.models import latte
 from framebridge_jax.processes import (
-  bridge,
+  clocks,
+  discrete,
   predictions,
   priors,
-  schedules,
+  saf,
   times,
+  views,
 )
-from framebridge_jax.samplers import grids, table
-from framebridge_jax.training import optimizers
-
-Rule = Callable[[Any], str | None]
+from framebridge_jax.processes import table as processes
+from framebridge_jax.samplers import grids
+from framebridge_jax.samplers import table as samplers
+from framebridge_jax.training import losses, optimizers
 
 
 class ConfigError(ValueError):
@@ -33,7 +35,7 @@ def check_train(config: ml_collections.ConfigDict) -> None:
     ConfigError: keys are missing, unknown or wrong, or do not go together.
   """
   job = config.get('job')
-  _refuse(_value(one_of(JOBS), 'job', job))
+  _refuse(_value(rules.one_of(JOBS), 'job', job))
   _refuse(_against({**_TRAIN, **JOBS[job]}, config))
   _refuse(_together(config) + TOGETHER[job](config))
 
@@ -44,8 +46,8 @@ def check_mode(config: ml_collections.ConfigDict, mode: str) -> None:
   Raises:
     ConfigError: as `check_train`, for the keys of the mode alone.
   """
-  rules = MODES[mode]
-  missing = [name for name in rules if name not in config]
+  table = MODES[mode]
+  missing = [name for name in table if name not in config]
   if missing:
     raise ConfigError(
       f'the config lacks {", ".join(missing)}, which --mode={mode} needs; '
@@ -54,7 +56,7 @@ def check_mode(config: ml_collections.ConfigDict, mode: str) -> None:
   _refuse(
     [
       problem
-      for name, rule in rules.items()
+      for name, rule in table.items()
       for problem in _value(rule, name, config[name])
     ]
   )
@@ -74,20 +76,20 @@ def _refuse(problems):
     raise ConfigError('; '.join(problems))
 
 
-def _against(rules, config):
+def _against(table, config):
   flat = dict(_flatten(config.to_dict()))
   problems = []
-  for name in sorted(flat.keys() - rules.keys()):
+  for name in sorted(flat.keys() - table.keys()):
     if not name.startswith('task_mix.'):
-      problems.append(f'unknown config key {name}{nearest(name, rules)}')
-  for name, rule in rules.items():
+      problems.append(f'unknown config key {name}{nearest(name, table)}')
+  for name, rule in table.items():
     if name not in flat:
       problems.append(f'config key {name} is missing')
     else:
       problems += _value(rule, name, flat[name])
   for name, weight in config.get('task_mix', {}).items():
-    problems += _value(one_of(times.KNOWN_SETS), 'task_mix', name)
-    problems += _value(number(0), f'task_mix.{name}', weight)
+    problems += _value(rules.one_of(times.KNOWN_SETS), 'task_mix', name)
+    problems += _value(rules.number(0), f'task_mix.{name}', weight)
   return problems
 
 
@@ -119,8 +121,8 @@ def _together(config):
   return problems
 
 
-def _together_bridge(config):
-  problems = []
+def _together_denoiser(config):
+  problems = _process(config) + _view(config)
   if config.data.size % config.model.patch:
     problems.append(
       f'data.size {config.data.size} is not a multiple of model.patch '
@@ -130,11 +132,6 @@ def _together_bridge(config):
     problems.append(
       f'model.width {config.model.width} is not a multiple of 4 model.heads '
       f'({config.model.heads})'
-    )
-  if config.denoiser.view == 'residual' and config.denoiser.prediction != 'x0':
-    problems.append(
-      f'denoiser.prediction is {config.denoiser.prediction}; the residual view '
-      f'holds no signal at T, where only x0 says something'
     )
   if config.model.depth % 2:
     problems.append(
@@ -152,157 +149,167 @@ def _together_bridge(config):
   return problems
 
 
+def _process(config):
+  """What process, schedule, known sets and clip length refuse together."""
+  problems = []
+  try:
+    build.make_process(config)
+  except ValueError as error:
+    problems.append(f'process: {error}')
+  task_mix = config.get('task_mix', {})
+  if config.process.name == 'bridge' and task_mix.get('none'):
+    problems.append(
+      'task_mix.none is set for a bridge, whose prior is made of known frames; '
+      'use process.name=diffusion'
+    )
+  return problems
+
+
+def _view(config):
+  view, prediction = config.denoiser.view, config.denoiser.prediction
+  if view == 'residual' and prediction in ('eps', 'psi'):
+    return [
+      f'denoiser.prediction is {prediction}; the residual view holds no '
+      f'signal at T, where a prediction of noise says nothing'
+    ]
+  if view == 'aligned':
+    if not config.denoiser.teacher:
+      return [
+        'denoiser.view is aligned and denoiser.teacher is empty; name '
+        'the schedule that the teacher was trained on'
+      ]
+    wrong = _value(
+      rules.made(processes.SCHEDULES),
+      'denoiser.teacher',
+      config.denoiser.teacher,
+    )
+    if wrong:
+      return wrong
+    teacher = build.make_row(config.denoiser.teacher, processes.SCHEDULES)
+    entries = config.denoiser.lookup.partition(':')[0] != 'own'
+    if entries and not isinstance(teacher, discrete.Discrete):
+      return [
+        f'denoiser.lookup is {config.denoiser.lookup!r}, which reads a table; '
+        f'the teacher {config.denoiser.teacher!r} has none, so use own'
+      ]
+  elif config.denoiser.teacher:
+    return [
+      f'denoiser.teacher is {config.denoiser.teacher!r} but denoiser.view is '
+      f'{view!r}; only aligned has a teacher'
+    ]
+  return []
+
+
 def _together_reader(config):
   del config
   return []
 
 
-TOGETHER = {'bridge': _together_bridge, 'digit_reader': _together_reader}
+TOGETHER = {'denoiser': _together_denoiser, 'digit_reader': _together_reader}
 
 
-def one_of(table: Iterable[str]) -> Rule:
-  """A name of a table."""
-  return lambda x: None if x in table else f'one of {", ".join(table)}'
-
-
-def integer(least: int) -> Rule:
-  """A whole number of at least `least`."""
-  return lambda x: (
-    None
-    if isinstance(x, int) and not isinstance(x, bool) and x >= least
-    else f'a whole number of at least {least}'
-  )
-
-
-def number(least: float, most: float = float('inf')) -> Rule:
-  """A number in [least, most]."""
-  bounds = (
-    f'of at least {least}' if most == float('inf') else f'in [{least}, {most}]'
-  )
-  return lambda x: (
-    None
-    if isinstance(x, int | float)
-    and not isinstance(x, bool)
-    and least <= x <= most
-    else f'a number {bounds}'
-  )
-
-
-def text(x: Any) -> str | None:
-  """Any text."""
-  return None if isinstance(x, str) else 'a text'
-
-
-def axis(x: Any) -> str | None:
-  """Devices along an axis of the mesh; -1 takes what is left."""
-  fits = isinstance(x, int) and (x == -1 or x >= 1)
-  return None if fits else 'a whole number of at least 1, or -1'
-
-
-def even(x: Any) -> str | None:
-  """A side that every video format can hold."""
-  fits = isinstance(x, int) and x >= 2 and x % 2 == 0
-  return None if fits else 'an even number of at least 2'
-
-
-def flag(x: Any) -> str | None:
-  """True or False."""
-  return None if isinstance(x, bool) else 'True or False'
-
-
-_TRAIN: dict[str, Rule] = {
-  'job': one_of(build.JOBS),
-  'seed': integer(0),
-  'dataset': one_of(sources.DATASETS),
-  'data_dir': text,
-  'cache_dir': text,
-  'data.world': text,
-  'data.size': even,
-  'data.frames': integer(2),
-  'data.stride': integer(1),
-  'data.train_clips': integer(1),
-  'data.test_clips': integer(1),
-  'data.num_workers': integer(0),
-  'codec': one_of(codec.CODECS),
-  'model.classes': integer(0),
-  'optimizer.learning_rate': number(0),
-  'optimizer.schedule': one_of(optimizers.LEARNING_RATES),
-  'optimizer.warmup_steps': integer(0),
-  'optimizer.weight_decay': number(0),
-  'optimizer.b2': number(0, 1),
-  'optimizer.clip_norm': number(1e-6),
-  'ema_decay': number(0, 1),
-  'init_from': text,
-  'init_fresh': text,
-  'train.num_steps': integer(1),
-  'train.batch_size': integer(1),
-  'train.log_every': integer(1),
-  'train.checkpoint_every': integer(1),
-  'train.keep': integer(1),
-  'train.sample_every': integer(1),
-  'mesh.data': axis,
-  'mesh.fsdp': axis,
-  'mesh.tensor': axis,
-  'mesh.frames': axis,
+_TRAIN: dict[str, rules.Rule] = {
+  'job': rules.one_of(build.JOBS),
+  'seed': rules.integer(0),
+  'dataset': rules.one_of(sources.DATASETS),
+  'data_dir': rules.text,
+  'cache_dir': rules.text,
+  'data.world': rules.text,
+  'data.size': rules.even,
+  'data.frames': rules.integer(2),
+  'data.stride': rules.integer(1),
+  'data.train_clips': rules.integer(1),
+  'data.test_clips': rules.integer(1),
+  'data.num_workers': rules.integer(0),
+  'codec': rules.one_of(codec.CODECS),
+  'model.classes': rules.integer(0),
+  'optimizer.learning_rate': rules.number(0),
+  'optimizer.schedule': rules.one_of(optimizers.LEARNING_RATES),
+  'optimizer.warmup_steps': rules.integer(0),
+  'optimizer.weight_decay': rules.number(0),
+  'optimizer.b2': rules.number(0, 1),
+  'optimizer.clip_norm': rules.number(1e-6),
+  'ema_decay': rules.number(0, 1),
+  'init_from': rules.text,
+  'init_fresh': rules.text,
+  'train.num_steps': rules.integer(1),
+  'train.batch_size': rules.integer(1),
+  'train.log_every': rules.integer(1),
+  'train.checkpoint_every': rules.integer(1),
+  'train.keep': rules.integer(1),
+  'train.sample_every': rules.integer(1),
+  'mesh.data': rules.axis,
+  'mesh.fsdp': rules.axis,
+  'mesh.tensor': rules.axis,
+  'mesh.frames': rules.axis,
 }
 
 # The keys of each job besides those of _TRAIN.
-JOBS: dict[str, dict[str, Rule]] = {
-  'bridge': {
-    'process.name': one_of(bridge.PROCESSES),
-    'process.schedule': one_of(schedules.SCHEDULES),
-    'process.b0': number(1e-6),
-    'process.b1': number(1e-6),
-    'prior': one_of(priors.PRIORS),
-    'denoiser.prediction': one_of(predictions.PREDICTIONS),
-    'denoiser.view': one_of(denoiser.VIEWS),
-    'denoiser.clock_scale': number(1e-6),
-    'model.name': one_of(latte.MODELS),
-    'model.patch': integer(1),
-    'model.width': integer(8),
-    'model.depth': integer(2),
-    'model.heads': integer(1),
-    'model.stem': integer(0),
-    'model.anchor': flag,
-    'dtype': one_of(build.DTYPES),
-    'times.t_min': number(1e-6, 1.0),
-    'times.p_frames': number(0, 1),
-    'times.p_end': number(0, 1),
-    'label_dropout': number(0, 1),
-    'loss.floor': number(0),
-    'loss.most': number(1e-6),
+JOBS: dict[str, dict[str, rules.Rule]] = {
+  'denoiser': {
+    'process.name': rules.one_of(processes.PROCESSES),
+    'process.schedule': rules.made(processes.SCHEDULES),
+    'prior': rules.one_of(priors.PRIORS),
+    'denoiser.prediction': rules.one_of(predictions.PREDICTIONS),
+    'denoiser.view': rules.one_of([*views.VIEWS, 'aligned']),
+    'denoiser.clock': rules.made(clocks.CLOCKS),
+    'denoiser.teacher': rules.optional(rules.made(processes.SCHEDULES)),
+    'denoiser.lookup': rules.made(saf.LOOKUPS),
+    'model.name': rules.one_of(latte.MODELS),
+    'model.patch': rules.integer(1),
+    'model.width': rules.integer(8),
+    'model.depth': rules.integer(2),
+    'model.heads': rules.integer(1),
+    'model.stem': rules.integer(0),
+    'model.anchor': rules.flag,
+    'dtype': rules.one_of(build.DTYPES),
+    'times.draw': rules.made(times.DRAWS),
+    'times.coin': rules.one_of(times.COINS),
+    'times.t_min': rules.number(1e-6, 1.0),
+    'times.p_frames': rules.number(0, 1),
+    'times.p_end': rules.number(0, 1),
+    'label_dropout': rules.number(0, 1),
+    'loss_weight': rules.made(losses.LOSS_WEIGHTS),
   },
   'digit_reader': {
-    'model.name': one_of(['digit_reader']),
-    'loss.noise': number(0),
+    'model.name': rules.one_of(['digit_reader']),
+    'loss.noise': rules.number(0),
   },
 }
 
-_SAMPLING: dict[str, Rule] = {
-  'seed': integer(0),
-  'sampler': one_of(table.SAMPLERS),
-  'grid': one_of(grids.GRIDS),
-  'num_steps': integer(1),
-  'guidance': number(0),
-  'fps': integer(1),
-  'weights': text,
+_SAMPLING: dict[str, rules.Rule] = {
+  'seed': rules.integer(0),
+  'sampler': rules.made(samplers.SAMPLERS),
+  'grid': rules.option(grids.GRIDS),
+  'num_steps': rules.integer(1),
+  'start_noise': rules.number(0),
+  'guidance': rules.number(0),
+  'guidance_rescale': rules.number(0, 1),
+  'guidance_start': rules.number(0, 1),
+  'guidance_stop': rules.number(0, 1),
+  'guidance_history': rules.number(0),
+  'fps': rules.integer(1),
+  'weights': rules.text,
 }
 
-MODES: dict[str, dict[str, Rule]] = {
+MODES: dict[str, dict[str, rules.Rule]] = {
   'sample': {
     **_SAMPLING,
-    'image': text,
-    'label': integer(-1),
-    'count': integer(1),
-    'name': text,
+    'image': rules.text,
+    'label': rules.integer(-1),
+    'count': rules.integer(1),
+    'name': rules.text,
   },
   'evaluate': {
     **_SAMPLING,
-    'num_clips': integer(1),
-    'num_futures': integer(1),
-    'batch_size': integer(1),
-    'num_show': integer(1),
+    'num_clips': rules.integer(1),
+    'num_futures': rules.integer(1),
+    'batch_size': rules.integer(1),
+    'num_show': rules.integer(1),
   },
-  'export': {'path': text, 'export_dtype': one_of(build.DTYPES)},
-  'report': {'title': text},
+  'export': {'path': rules.text, 'export_dtype': rules.one_of(build.DTYPES)},
+  'report': {
+    'report': rules.one_of(['run', 'process']),
+    'title': rules.text,
+  },
 }

@@ -1,14 +1,12 @@
 """The only place where a network's output becomes the clean latent.
 
 The denoiser joins network, process and prediction.  The network is shown a
-*view* of the noisy latent,
+view of the noisy latent, `z = alpha (z0 - origin) + sigma eps` at a time of
+its own, and
 
-  z = alpha x + sigma eps,   x = z0 - origin
+  x0_hat = origin + skip z + out raw.
 
-and `x0_hat = origin + skip z + out raw`.  The plain view shows the latent as
-it is (origin 0).  The residual view takes the prior out altogether and scales
-what is left to unit variance: the network predicts the motion, and one that
-says nothing answers with the prior.
+`align` makes the denoiser of a bridge out of a pre-trained teacher.
 """
 
 import dataclasses
@@ -17,28 +15,43 @@ from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax.numpy as jnp
+from jaxtyping import Array, Bool
 
 from framebridge_jax import arrays
-from framebridge_jax.arrays import FrameMask, FrameTime, Labels, Latents
+from framebridge_jax.arrays import (
+  FrameMask,
+  FrameTime,
+  Labels,
+  Latents,
+)
 from framebridge_jax.models import latte
-from framebridge_jax.processes import bridge, predictions, priors
+from framebridge_jax.processes import (
+  bridge,
+  clocks,
+  predictions,
+  priors,
+  saf,
+  sde,
+  views,
+)
 from framebridge_jax.samplers import loop
 
-
-class View(NamedTuple):
-  """What the network is shown: `z = alpha (z0 - origin) + sigma eps`."""
-
-  z: Latents
-  alpha: FrameTime
-  sigma: FrameTime
-  origin: Latents
+_OWN = saf.Own()
 
 
 class Given(NamedTuple):
-  """What is given besides zt and t; a pytree of arrays that crosses jit."""
+  """What is given besides zt and t; a pytree of arrays that crosses jit.
+
+  Attributes:
+    prior: zT, the same in all branches of guidance.
+    cond: what the network sees.
+    noise: unit noise that a teacher sees at T of a bridge, where the latent
+      holds nothing.
+  """
 
   prior: Latents
   cond: Any
+  noise: Latents
 
 
 def condition(label: Labels, prior: Latents, known: FrameMask) -> latte.Cond:
@@ -47,68 +60,83 @@ def condition(label: Labels, prior: Latents, known: FrameMask) -> latte.Cond:
   return latte.Cond(label=label, image=prior, anchor=anchor)
 
 
-def plain(
-  process: bridge.Bridge, zt: Latents, t: FrameTime, prior: Latents
-) -> View:
-  """The latent itself; eps then is FrameBridge's psi (Eq. 6)."""
-  del prior
-  schedule = process.schedule
-  return View(zt, schedule.alpha(t), schedule.sigma(t), jnp.zeros_like(zt))
-
-
-def residual(
-  process: bridge.Bridge, zt: Latents, t: FrameTime, prior: Latents
-) -> View:
-  """The latent less the prior, over `k = sqrt(a^2 + c^2)`.
-
-  `z = (a / k) (z0 - prior) + (c / k) eps`, of variance near 1 at every time
-  (FrameBridge Eq. 7's scaling).  At T, where a and c vanish, z is 0 and stands
-  for pure noise.
-  """
-  a, b, c = process.marginal(t)
-  k = arrays.safe_sqrt(a**2 + c**2)
-  alpha = arrays.safe_divide(a, k)
-  sigma = arrays.safe_divide(c, k, 1.0)
-  centred = zt - arrays.expand_like(a + b, zt) * prior
-  grow = jnp.broadcast_to(arrays.expand_like(k, zt), zt.shape)
-  return View(arrays.safe_divide(centred, grow), alpha, sigma, prior)
-
-
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Denoiser:
   """Answers `(zt, t)` with x0_hat; known frames (t = 0) come back as given.
 
   Attributes:
-    network: linen module `(z, t, cond) -> raw`; compares by value.
+    network: linen module `(z, t, cond) -> raw`; compares by value.  Twice the
+      channels of z are a prediction and a learned variance in [-1, 1].
     process: where `zt` stands at `t`.
     prediction: a row of PREDICTIONS.
-    view: a row of VIEWS.
-    clock_scale: the network is fed `clock_scale * t`.
+    view: what the network is shown.
+    clock: from the view's time to what the network embeds.
   """
 
   network: nn.Module
-  process: bridge.Bridge
+  process: sde.Process
   prediction: Callable[[FrameTime, FrameTime], predictions.Prediction]
-  view: Callable[..., View] = plain
-  clock_scale: float = 1000.0
+  view: views.MakeView = views.plain
+  clock: Callable[[FrameTime], FrameTime] = clocks.Continuous()
 
   def __call__(
     self, variables: Any, zt: Latents, t: FrameTime, given: Given
   ) -> loop.Answer:
     """Estimates z0 [b, f, h, w, c] from zt at per-frame times t [b, f]."""
-    view = self.view(self.process, zt, t, given.prior)
+    view = self.view(self.process, zt, t, given.prior, given.noise)
     skip, out, scale = (
       arrays.expand_like(x, zt) for x in self.prediction(view.alpha, view.sigma)
     )
     raw = self.network.apply(
-      variables, scale * view.z, self.clock_scale * t, given.cond
+      variables, scale * view.z, self.clock(view.t), given.cond
     ).astype(zt.dtype)
+    raw, spread = _split_variance(raw, zt.shape[-1])
     x0_hat = view.origin + skip * view.z + out * raw
-    return loop.Answer(jnp.where(arrays.expand_like(t > 0, zt), x0_hat, zt))
+    x0_hat = jnp.where(arrays.expand_like(t > 0, zt), x0_hat, zt)
+    return loop.Answer(x0_hat, spread)
 
   def bind(self, variables: Any, given: Given) -> loop.Denoise:
     """Leaves only `(zt, t)` open, which is all that a sampler may see."""
     return lambda zt, t: self(variables, zt, t, given)
 
+  def weight(self, t: FrameTime) -> FrameTime:
+    """`1 / out^2`: the error of x0_hat becomes that of the network's target.
 
-VIEWS = {'plain': plain, 'residual': residual}
+    The paper's loss weight 1 on psi (FrameBridge Eq. 6).  0 where the target
+    says nothing about z0.
+    """
+    out = self._out(t)
+    return arrays.safe_divide(jnp.ones_like(out), out**2)
+
+  def hears(self, t: FrameTime) -> Bool[Array, 'b f']:
+    """Whether the network's output has a say in the answer at t > 0.
+
+    A prediction of eps has none where no signal is left.
+    """
+    return self._out(t) != 0
+
+  def _out(self, t):
+    blank = jnp.zeros((*t.shape, 1, 1, 1), t.dtype)
+    view = self.view(self.process, blank, t, blank, blank)
+    return self.prediction(view.alpha, view.sigma).out
+
+
+def align(
+  teacher: Denoiser, process: bridge.Bridge, lookup: saf.Lookup = _OWN
+) -> Denoiser:
+  """Makes a bridge's denoiser of a teacher's (SAF, FrameBridge 4.2).
+
+  The teacher keeps its network, prediction and clock; it is shown the
+  bridge's latents as its own (Proposition 2).
+  """
+  schedule = teacher.process.schedule
+  view = saf.Aligned(teacher=schedule, lookup=lookup)
+  return dataclasses.replace(teacher, process=process, view=view)
+
+
+def _split_variance(raw, channels):
+  """Latte's second half of the channels, in [-1, 1], as a spread."""
+  if raw.shape[-1] == channels:
+    return raw, None
+  raw, spread = jnp.split(raw, 2, axis=-1)
+  return raw, 0.5 * (spread + 1)

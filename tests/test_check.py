@@ -9,7 +9,7 @@ from framebridge_jax import check
 
 # One change to the quickstart -> what its message must hold.
 BAD = [
-  ({'job': 'bridg'}, ['job', "'bridg'", 'bridge, digit_reader']),
+  ({'job': 'bridge'}, ['job', "'bridge'", 'denoiser, digit_reader']),
   ({'seed': -1}, ['seed', '-1', 'whole number of at least 0']),
   ({'seed': 0.5}, ['seed', '0.5', 'whole number']),
   ({'seed': True}, ['seed', 'True', 'whole number']),
@@ -19,13 +19,34 @@ BAD = [
   ({'data.size': 30}, ['data.size 30', 'model.patch 4']),
   ({'data.frames': 1}, ['data.frames', '1', 'at least 2']),
   ({'data.frames': 2}, ['data.frames is 2', 'first_and_last', 'below 3']),
-  ({'denoiser.prediction': 'psi'}, ['prediction is psi', 'only x0']),
+  ({'denoiser.prediction': 'psi'}, ['prediction is psi', 'no signal at T']),
+  ({'denoiser.prediction': 'eps'}, ['prediction is eps', 'no signal at T']),
   ({'codec': 'vae'}, ['codec', "'vae'", 'identity']),
   ({'process.schedule': 'vp2'}, ['process.schedule', "'vp2'", 'bridge_gmax']),
-  ({'process.b1': 0.0}, ['process.b1', '0.0', 'at least 1e-06']),
-  ({'prior': 'gaussian'}, ['prior', "'gaussian'", 'replicate']),
+  (
+    {'process.schedule': 'bridge_gmax:b1=0'},
+    ['process.schedule', 'b1 of BridgeGmax is 0', 'above 0'],
+  ),
+  (
+    {'process.schedule': 'bridge_gmax:b2=3'},
+    ['process.schedule', "'b2' is unknown", 'b0, b1'],
+  ),
+  ({'process.schedule': 'edm:T=x'}, ['process.schedule', 'T=x: want float']),
+  (
+    {'process.schedule': 'flow'},
+    ['process: Flow(', 'alpha = 0 at T', 'process diffusion'],
+  ),
+  (
+    {'process.schedule': 'table_linear:zero_terminal=true'},
+    ['process: Discrete(', 'alpha = 0 at T'],
+  ),
+  ({'process.name': 'ode'}, ['process.name', "'ode'", 'bridge, diffusion']),
+  ({'prior': 'zero'}, ['prior', "'zero'", 'replicate, blend']),
   ({'denoiser.prediction': 'x'}, ['denoiser.prediction', "'x'", 'psi']),
-  ({'denoiser.view': 'flat'}, ['denoiser.view', "'flat'", 'plain, residual']),
+  (
+    {'denoiser.view': 'flat'},
+    ['denoiser.view', "'flat'", 'plain, residual, aligned'],
+  ),
   ({'model.width': 100}, ['model.width 100', 'model.heads', '4']),
   ({'model.depth': 5}, ['model.depth 5', 'odd']),
   ({'model.anchor': 1}, ['model.anchor', '1', 'True or False']),
@@ -37,6 +58,42 @@ BAD = [
   ({'optimizer.learning_rate': '1e-3'}, ['learning_rate', "'1e-3'", 'number']),
   ({'ema_decay': 1.01}, ['ema_decay', '1.01', 'in [0, 1]']),
   ({'init_from': 'no.st'}, ['init_from', "'no.st'", 'quickstart_base']),
+  ({'task_mix.none': 0.1}, ['task_mix.none', 'bridge', 'name=diffusion']),
+  (
+    {'times.draw': 'logit_normal:mea=2'},
+    ['times.draw', "'mea' is unknown", 'known: mean, std'],
+  ),
+  (
+    {'times.draw': 'logit_normal:mean=two'},
+    ['times.draw', 'mean=two', 'want float'],
+  ),
+  ({'times.draw': 'normal'}, ['times.draw', 'uniform, stratified']),
+  ({'times.draw': 3}, ['times.draw', '3', 'uniform, stratified']),
+  ({'times.coin': 'frame'}, ['times.coin', "'frame'", 'sample, batch']),
+  (
+    {'loss_weight': 'snr:floor=low'},
+    ['loss_weight', 'floor=low', 'want float'],
+  ),
+  ({'loss_weight': 'uniform'}, ['loss_weight', 'snr, own_target']),
+  ({'denoiser.clock': 'unix'}, ['denoiser.clock', 'log_sigma']),
+  ({'denoiser.lookup': 'nearest'}, ['denoiser.lookup', 'amplitude_linear']),
+  ({'denoiser.view': 'aligned'}, ['aligned', 'denoiser.teacher is empty']),
+  (
+    {'denoiser.view': 'aligned', 'denoiser.teacher': 'sd'},
+    ['denoiser.teacher', "'sd'", 'table_scaled_linear'],
+  ),
+  (
+    {'denoiser.teacher': 'vp'},
+    ['denoiser.teacher', "'vp'", 'only aligned has a teacher'],
+  ),
+  (
+    {
+      'denoiser.view': 'aligned',
+      'denoiser.teacher': 'vp',
+      'denoiser.lookup': 'snr_linear:reach=2',
+    },
+    ['denoiser.lookup', 'reads a table', "'vp' has none", 'use own'],
+  ),
   ({'task_mix.middle': 1.0}, ['task_mix', "'middle'", 'first_and_last']),
   ({'task_mix.first': -0.5}, ['task_mix.first', '-0.5', 'at least 0']),
   ({'train.num_steps': 0}, ['train.num_steps', '0', 'at least 1']),
@@ -86,6 +143,35 @@ def test_shipped_configs_pass(config):
   check.check_train(config)
 
 
+# Changes to the quickstart that are as good.
+GOOD = [
+  {'denoiser.prediction': 'v'},
+  {'denoiser.view': 'plain', 'denoiser.prediction': 'psi'},
+  {'process.schedule': 've:sigma_max=30', 'loss_weight': 'own_target'},
+  {'times.draw': 'logit_normal:mean=-0.4,std=1.2', 'times.coin': 'batch'},
+  {'process.name': 'diffusion', 'process.schedule': 'flow:shift=3'},
+  {'process.name': 'diffusion', 'task_mix.none': 1.0},
+  {
+    'denoiser.view': 'aligned',
+    'denoiser.prediction': 'v',
+    'denoiser.teacher': 'table_scaled_linear:snr_shift=3,zero_terminal=true',
+    'denoiser.lookup': 'amplitude_linear:reach=2',
+    'denoiser.clock': 'table',
+  },
+  {
+    'denoiser.view': 'aligned',
+    'denoiser.prediction': 'edm',
+    'denoiser.teacher': 'edm',
+    'denoiser.clock': 'log_sigma:sigma_min=0.01',
+  },
+]
+
+
+@pytest.mark.parametrize('changes', GOOD, ids=str)
+def test_what_goes_together_passes(changes):
+  check.check_train(_change(_good(), changes))
+
+
 @pytest.mark.parametrize(
   ('changes', 'holds'), BAD, ids=[str(changes) for changes, _ in BAD]
 )
@@ -98,7 +184,7 @@ def test_a_bad_value_is_named_with_what_is_wanted(changes, holds):
 def test_all_wrong_keys_are_named_together():
   changes = {
     'seed': -1,
-    'prior': 'gaussian',
+    'prior': 'zero',
     'train.num_steps': 0,
     'model.widht': 64,
     'task_mix.first': -1.0,
@@ -153,7 +239,17 @@ def test_the_modes_recipes_pass_and_have_a_rule_for_each_key(mode):
 @pytest.mark.parametrize(
   ('mode', 'changes', 'holds'),
   [
-    ('sample', {'sampler': 'ddpm'}, ['sampler', "'ddpm'", 'ancestral, dbim']),
+    ('sample', {'sampler': 'ddpmm'}, ['sampler', "'ddpmm'", 'ddpm, ddim']),
+    ('sample', {'sampler': 'dbim:eta=2'}, ['sampler', 'eta is 2', '[0, 1]']),
+    ('sample', {'sampler': 'dbim:et=1'}, ["'et' is unknown", 'known: eta']),
+    ('sample', {'sampler': 'euler:eta=1'}, ["'eta'", 'there are none']),
+    ('sample', {'sampler': 'heun:churn=-1'}, ['sampler', 'churn is -1']),
+    ('sample', {'sampler': 7}, ['sampler', '7', 'ancestral']),
+    ('sample', {'grid': 'karras:r=7'}, ['grid', "'r' is unknown", 'rho']),
+    ('sample', {'grid': 'trailing:entries=1.5'}, ['entries=1.5', 'want int']),
+    ('sample', {'start_noise': -1.0}, ['start_noise', '-1.0', 'at least 0']),
+    ('sample', {'guidance_stop': 1.5}, ['guidance_stop', '1.5', 'in [0, 1]']),
+    ('sample', {'guidance_history': -1}, ['guidance_history', 'at least 0']),
     ('sample', {'num_steps': 0}, ['num_steps', '0', 'at least 1']),
     ('sample', {'label': -2}, ['label', '-2', 'at least -1']),
     ('sample', {'image': 3}, ['image', '3', 'text']),
@@ -175,7 +271,7 @@ def test_a_bad_value_of_a_mode_is_named_with_what_is_wanted(
 
 def test_all_wrong_keys_of_a_mode_are_named_together():
   recipe = importlib.import_module('framebridge_jax.recipes.sample')
-  changes = {'sampler': 'ddpm', 'fps': 0, 'guidance': -1.0}
+  changes = {'sampler': 'ddpmm', 'fps': 0, 'guidance': -1.0}
   with pytest.raises(check.ConfigError) as error:
     check.check_mode(_change(recipe.get_config(), changes), 'sample')
   for name in changes:

@@ -1,33 +1,27 @@
-"""From a network's output to x0_hat, and what the network is shown."""
-
-import functools
-from typing import Any
+"""From a network's output to x0_hat, and what the network is told."""
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny
 
-import oracles
+import noised
+import toys
 from framebridge_jax import denoiser
-from framebridge_jax.processes import bridge, predictions, schedules
+from framebridge_jax.processes import (
+  clocks,
+  discrete,
+  predictions,
+  saf,
+  sde,
+  views,
+)
 
-SHAPE = (2, 4, 3, 3, 2)
-BRIDGE = bridge.Bridge(schedule=schedules.BridgeGmax())
-closed = pytest.mark.parametrize('name', oracles.CLOSED)
-views = pytest.mark.parametrize('view', denoiser.VIEWS)
-# At T the residual view has no signal: eps says nothing about z0 there.
-SOUND = [('plain', 'psi'), ('plain', 'x0'), ('residual', 'x0')]
-
-
-class Constant(nn.Module):
-  """Answers with its parameter, whatever it is shown."""
-
-  @nn.compact
-  def __call__(self, z, t, cond):
-    return self.param('raw', nn.initializers.zeros_init(), z.shape, z.dtype)
+every_view = pytest.mark.parametrize('view', views.VIEWS)
+every_prediction = pytest.mark.parametrize(
+  'prediction', predictions.PREDICTIONS
+)
 
 
 class Nan(nn.Module):
@@ -49,197 +43,198 @@ class Shown(nn.Module):
     return {'z': z, 't': times, 'cond': cond}[self.what]
 
 
-class Scaled(nn.Module):
-  """Answers with its one weight times what it is shown, bent."""
+class Half(nn.Module):
+  """Rounds to bfloat16 inside, as a network in half precision."""
 
   @nn.compact
   def __call__(self, z, t, cond):
-    weight = self.param('weight', nn.initializers.ones_init(), (1,) * z.ndim)
-    return jnp.tanh(weight * z)
+    return z.astype(jnp.bfloat16)
 
 
-def _draw(seed):
-  values = np.random.default_rng(seed).normal(size=SHAPE)
-  return jnp.asarray(values, jnp.float32)
-
-
-def _times(T=1.0):
-  t = [[0.05, 0.3, 0.61, 0.95], [0.5, 0.5, 0.2, 0.99]]
-  return jnp.asarray(t, jnp.float32) * T
-
-
-def _make(network, view='plain', prediction='x0', process=BRIDGE, **more):
-  return denoiser.Denoiser(
-    network=network,
-    process=process,
-    prediction=predictions.PREDICTIONS[prediction],
-    view=denoiser.VIEWS[view],
-    **more,
-  )
-
-
-def _given(prior, cond: Any = None):
-  return denoiser.Given(prior=prior, cond=cond)
-
-
-def _expand(x):
-  return np.asarray(x, np.float64)[:, :, None, None, None]
-
-
-@views
-@pytest.mark.parametrize('prediction', predictions.PREDICTIONS)
+@every_view
+@every_prediction
 def test_known_frames_come_back_to_the_bit_from_a_broken_network(
   view, prediction
 ):
-  model = _make(Nan(), view, prediction)
-  t = _times().at[:, 1].set(0.0)
-  zt = _draw(0)
-  out = model({}, zt, t, _given(_draw(1))).x0
+  model = noised.make_denoiser(Nan(), view, prediction)
+  t = noised.times().at[:, 1].set(0.0)
+  zt = noised.draw(0)
+  out = model({}, zt, t, toys.given(noised.draw(1))).x0
   np.testing.assert_array_equal(out[:, 1], zt[:, 1])
   assert np.isnan(out[:, [0, 2, 3]]).all()
 
 
 def test_a_network_that_says_nothing_answers_with_the_prior():
-  model = _make(Constant(), 'residual', 'x0')
-  prior = _draw(1)
-  variables = {'params': {'raw': jnp.zeros(SHAPE)}}
-  t = _times().at[0, 0].set(1.0)
-  out = model(variables, _draw(0), t, _given(prior)).x0
+  model = noised.make_denoiser(toys.Constant(), 'residual', 'x0')
+  prior = noised.draw(1)
+  variables = {'params': {'raw': jnp.zeros(noised.SHAPE)}}
+  t = noised.times().at[0, 0].set(1.0)
+  out = model(variables, noised.draw(0), t, toys.given(prior)).x0
   np.testing.assert_array_equal(out, prior)
 
 
-@closed
-def test_the_plain_view_is_z0_and_psi(name):
-  """math.md 3: z = alpha z0 + sigma psi, with psi from both ends and eps."""
-  exact = oracles.CLOSED[name]
-  T = exact.schedule.T
-  process = bridge.Bridge(schedule=exact.schedule)
-  z0, prior, eps, t = _draw(0), _draw(1), _draw(2), _times(T)
-  zt = bridge.perturb(process, z0, prior, t, eps)
-  view = denoiser.plain(process, zt, t, prior)
-  time, end = np.asarray(t, np.float64), np.full(t.shape, T)
-  alpha, sigma = exact.alpha(time), np.sqrt(exact.sigma2(time))
-  ratio = (exact.alpha(end) ** 2 / exact.sigma2(end)) / (alpha / sigma) ** 2
-  psi = (
-    -_expand(alpha * ratio / sigma) * z0
-    + _expand(ratio * alpha / (sigma * exact.alpha(end))) * prior
-    + _expand(np.sqrt(1 - ratio)) * eps
+@pytest.mark.parametrize('name', ['vp', 'edm', 'flow', 'table'])
+@every_prediction
+def test_a_network_that_says_its_target_answers_with_z0(name, prediction):
+  """FrameBridge Eq. 6 for psi, of a diffusion and of a bridge."""
+  z0, eps, prior = noised.draw(0), noised.draw(2), noised.draw(1)
+  process = noised.DIFFUSIONS[name]
+  t = noised.times(process.schedule.T) * 0.6
+  alpha, sigma = (
+    noised.line_up(fn(t))
+    for fn in (process.schedule.alpha, process.schedule.sigma)
   )
-  want = _expand(alpha) * z0 + _expand(sigma) * psi
-  np.testing.assert_allclose(view.z, want, atol=2e-5)
-  np.testing.assert_allclose(view.alpha, alpha, rtol=1e-5)
-  np.testing.assert_allclose(view.sigma, sigma, rtol=1e-5)
-  np.testing.assert_array_equal(view.origin, np.zeros(SHAPE))
+  zt = jnp.asarray(alpha * z0 + sigma * eps, jnp.float32)
+  raw = noised.TARGETS[prediction](
+    np.asarray(z0), np.asarray(eps), alpha, sigma
+  )
+  variables = {'params': {'raw': jnp.asarray(raw, jnp.float32)}}
+  model = noised.make_denoiser(toys.Constant(), 'plain', prediction, process)
+  out = model(variables, zt, t, toys.given(prior)).x0
+  size = 1 + (sigma / alpha).max()  # eps at high noise is worth little
+  np.testing.assert_allclose(out, z0, atol=2e-6 * size)
 
 
-@closed
-def test_the_residual_view_is_the_motion_under_the_bridge_s_noise(name):
-  """a (z0 - prior) + c eps (Eq. 12) over k = sqrt(a^2 + c^2) (Eq. 7)."""
-  exact = oracles.CLOSED[name]
-  T = exact.schedule.T
-  process = bridge.Bridge(schedule=exact.schedule)
-  z0, prior, eps, t = _draw(0), _draw(1), _draw(2), _times(T)
-  zt = bridge.perturb(process, z0, prior, t, eps)
-  view = denoiser.residual(process, zt, t, prior)
+def test_a_network_that_says_psi_of_a_bridge_answers_with_z0():
+  z0, prior, t = noised.draw(0), noised.draw(1), 0.4 * noised.times()
+  zt = sde.perturb(noised.BRIDGE, z0, prior, t, noised.draw(2))
   time = np.asarray(t, np.float64)
-  a, _, c = exact.marginal(time, np.full(t.shape, T))
-  a, c = a / np.hypot(a, c), c / np.hypot(a, c)
-  want = _expand(a) * (z0 - prior) + _expand(c) * eps
-  np.testing.assert_allclose(view.z, want, atol=5e-5)
-  np.testing.assert_allclose(view.alpha, a, rtol=2e-4)
-  np.testing.assert_allclose(view.sigma, c, rtol=2e-4)
-  np.testing.assert_array_equal(view.origin, prior)
-
-
-def test_the_residual_view_at_the_ends_is_the_motion_and_pure_noise():
-  """At 0 the latent less the prior; at T nothing, and no NaN."""
-  z0, prior = _draw(0), _draw(1)
-  t = jnp.asarray([[0.0, 1.0, 0.0, 1.0]] * 2)
-  zt = bridge.perturb(BRIDGE, z0, prior, t, _draw(2))
-  view = denoiser.residual(BRIDGE, zt, t, prior)
-  want = _expand(1 - t) * (z0 - prior)
-  np.testing.assert_allclose(view.z, want, atol=1e-6)
-  np.testing.assert_array_equal(view.alpha, 1 - t)
-  np.testing.assert_array_equal(view.sigma, t)
-
-
-@closed
-def test_a_network_that_says_psi_answers_with_z0(name):
-  """FrameBridge Eq. 6: psi = (zt - alpha z0) / sigma."""
-  exact = oracles.CLOSED[name]
-  T = exact.schedule.T
-  process = bridge.Bridge(schedule=exact.schedule)
-  z0, prior, t = _draw(0), _draw(1), 0.4 * _times(T)
-  zt = bridge.perturb(process, z0, prior, t, _draw(2))
-  time = np.asarray(t, np.float64)
-  alpha, sigma = exact.alpha(time), np.sqrt(exact.sigma2(time))
-  psi = (zt - _expand(alpha) * z0) / _expand(sigma)
-  model = _make(Constant(), 'plain', 'psi', process)
+  sigma = np.sqrt(0.01 * time + 49.99 * time**2 / 2)
+  psi = (zt - z0) / noised.line_up(sigma)
+  model = noised.make_denoiser(toys.Constant(), 'plain', 'psi')
   variables = {'params': {'raw': jnp.asarray(psi, jnp.float32)}}
-  out = model(variables, zt, t, _given(prior)).x0
+  out = model(variables, zt, t, toys.given(prior)).x0
   np.testing.assert_allclose(out, z0, atol=5e-5)
 
 
 def test_a_network_that_says_the_motion_answers_with_z0():
-  z0, prior = _draw(0), _draw(1)
-  model = _make(Constant(), 'residual', 'x0')
+  z0, prior = noised.draw(0), noised.draw(1)
+  model = noised.make_denoiser(toys.Constant(), 'residual', 'x0')
   variables = {'params': {'raw': z0 - prior}}
-  out = model(variables, _draw(2), _times(), _given(prior)).x0
+  out = model(variables, noised.draw(2), noised.times(), toys.given(prior)).x0
   np.testing.assert_allclose(out, z0, atol=1e-6)
 
 
-@views
+@every_view
 def test_the_network_is_fed_the_view_and_the_clock_s_time(view):
-  zt, prior, t = _draw(0), _draw(1), _times()
-  given = _given(prior, cond=_draw(3))
-  seen = denoiser.VIEWS[view](BRIDGE, zt, t, prior)
+  zt, prior, t = noised.draw(0), noised.draw(1), noised.times()
+  given = toys.given(prior, cond=noised.draw(3), noise=noised.draw(4))
+  seen = views.VIEWS[view](noised.BRIDGE, zt, t, prior, given.noise)
   for what, want in {
     'z': seen.z,
-    't': np.broadcast_to(250.0 * t[:, :, None, None, None], SHAPE),
+    't': np.broadcast_to(250.0 * t[:, :, None, None, None], noised.SHAPE),
     'cond': given.cond,
   }.items():
-    model = _make(Shown(what), view, 'x0', clock_scale=250.0)
+    model = noised.make_denoiser(
+      Shown(what), view, 'x0', clock=clocks.Continuous(scale=250.0)
+    )
     out = model({}, zt, t, given).x0
     np.testing.assert_allclose(out, seen.origin + want, rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.parametrize(('view', 'prediction'), SOUND)
-def test_answers_and_gradients_are_finite_at_both_ends_of_time(
-  view, prediction
-):
-  """At t = 0, at the least numbers above it, at T and just below."""
-  model = _make(Scaled(), view, prediction)
-  ends = [[0.0, 1e-30, 1e-12, 1e-6], [1.0, 1 - 2**-24, 1e-3, 0.0]]
-  t = jnp.asarray(ends, jnp.float32)
-  variables = {'params': {'weight': jnp.ones((1,) * 5)}}
+def test_the_clock_reads_the_view_s_time_and_not_the_process_s():
+  """A table's network is fed N t~ - 1, of the time that the teacher knows."""
+  teacher = noised.make_denoiser(
+    Shown('t'),
+    process=noised.DIFFUSIONS['table'],
+    clock=clocks.Table(entries=1000),
+  )
+  model = denoiser.align(teacher, noised.BRIDGE)
+  t, zt = noised.times(), noised.draw(0)
+  out = model({}, zt, t, toys.given(noised.draw(1), noise=noised.draw(2))).x0
+  bars = np.cumprod(1 - np.linspace(1e-4, 0.02, 1000))
+  time = np.asarray(t, np.float64)
+  snr = 1 / (0.01 * time + 49.99 * time**2 / 2) - 1 / 25.005
+  index = np.interp(-snr, -bars / (1 - bars), np.arange(1000))
+  assert np.abs(index - (1000 * time - 1)).min() > 20
+  np.testing.assert_allclose(
+    out, np.broadcast_to(noised.line_up(index), noised.SHAPE), 1e-4
+  )
 
-  @tiny.quick_jit
-  @functools.partial(jax.value_and_grad, argnums=(0, 1, 2, 3), has_aux=True)
-  def total(variables, zt, t, prior):
-    answer = model(variables, zt, t, _given(prior)).x0
-    return jnp.sum(answer**2), answer
 
-  (_, answer), grads = total(variables, _draw(0), t, _draw(1))
-  assert np.isfinite(answer).all()
-  for leaf in jax.tree.leaves(grads):
-    assert np.isfinite(leaf).all()
+def test_edm_s_network_is_fed_the_latent_at_unit_variance():
+  """c_in = 1 / sqrt(sigma^2 + 0.5^2) (Karras et al. 2022, Table 1)."""
+  t = noised.times(80.0)
+  zt = noised.draw(0)
+  model = noised.make_denoiser(
+    Shown('z'), 'plain', 'edm', noised.DIFFUSIONS['edm']
+  )
+  out = model({}, zt, t, toys.given(noised.draw(1))).x0
+  sigma = noised.line_up(t)
+  c_in = 1 / np.sqrt(sigma**2 + 0.25)
+  want = 0.25 * c_in**2 * zt + 0.5 * sigma * c_in * (c_in * zt)
+  np.testing.assert_allclose(out, want, rtol=1e-5, atol=1e-7)
+
+
+def test_twice_the_channels_are_a_prediction_and_a_variance():
+  """Latte's second half, in [-1, 1], is a spread in [0, 1]."""
+  shape = (*noised.SHAPE[:-1], 2 * noised.SHAPE[-1])
+  raw = noised.draw(3, shape)
+  first, second = np.split(np.asarray(raw), 2, axis=-1)
+  second = np.clip(second, -1, 1)
+  raw = jnp.asarray(np.concatenate([first, second], -1))
+
+  class Pair(nn.Module):
+    @nn.compact
+    def __call__(self, z, t, cond):
+      return raw
+
+  answer = noised.make_denoiser(Pair())(
+    {}, noised.draw(0), noised.times(), toys.given(noised.draw(1))
+  )
+  np.testing.assert_array_equal(answer.x0, first)
+  np.testing.assert_allclose(answer.spread, (second + 1) / 2, atol=1e-6)
+  assert answer.spread.min() >= 0
+  assert answer.spread.max() <= 1
+  assert np.ptp(answer.spread) > 0.9
+
+
+def test_a_network_without_a_variance_has_no_spread():
+  answer = noised.make_denoiser(toys.Bent()).bind(
+    toys.BENT, toys.given(noised.draw(1))
+  )(noised.draw(0), noised.times())
+  assert answer.spread is None
+
+
+def test_the_answer_is_in_the_latents_precision_whatever_the_network_s():
+  zt = noised.draw(0)
+  answer = noised.make_denoiser(Half())(
+    {}, zt, noised.times(), toys.given(noised.draw(1))
+  )
+  assert answer.x0.dtype == zt.dtype
+  np.testing.assert_allclose(answer.x0, zt, rtol=2**-8)
+
+
+def test_align_wraps_any_denoiser_in_one_call_and_keeps_what_is_its_own():
+  teacher = noised.make_denoiser(
+    toys.Bent(), 'plain', 'v', noised.DIFFUSIONS['table'], clock=clocks.Table()
+  )
+  lookup = saf.AmplitudeLinear(reach=2.0)
+  model = denoiser.align(teacher, noised.BRIDGE, lookup)
+  assert model.network is teacher.network
+  assert model.prediction is teacher.prediction
+  assert model.clock == clocks.Table()
+  assert model.process == noised.BRIDGE
+  assert model.view == saf.Aligned(
+    teacher=discrete.Discrete(), lookup=saf.AmplitudeLinear(reach=2.0)
+  )
+  assert hash(model) == hash(denoiser.align(teacher, noised.BRIDGE, lookup))
+  assert model != denoiser.align(teacher, noised.BRIDGE)
 
 
 def test_the_bound_denoiser_is_the_denoiser():
-  model = _make(Scaled(), 'residual')
-  variables, given = (
-    {'params': {'weight': jnp.ones((1,) * 5)}},
-    _given(_draw(1)),
-  )
+  model = noised.make_denoiser(toys.Bent(), 'residual')
+  variables, given = toys.BENT, toys.given(noised.draw(1))
   bound = model.bind(variables, given)
   np.testing.assert_array_equal(
-    bound(_draw(0), _times()).x0, model(variables, _draw(0), _times(), given).x0
+    bound(noised.draw(0), noised.times()).x0,
+    model(variables, noised.draw(0), noised.times(), given).x0,
   )
 
 
 def test_the_condition_names_each_frame_s_nearest_known_frame():
   known = jnp.array([[True, False, False, False], [True, False, False, True]])
-  label, prior = jnp.array([3, 1]), _draw(0)
+  label, prior = jnp.array([3, 1]), noised.draw(0)
   cond = denoiser.condition(label, prior, known)
   np.testing.assert_array_equal(cond.anchor, [[0, 0, 0, 0], [0, 0, 3, 3]])
   np.testing.assert_array_equal(cond.label, label)

@@ -61,7 +61,8 @@ def merged(words: list[str], workdirs: pathlib.Path, trainings):
   """
   options, rest = main._parse(words)
   workdir = workdirs / options.workdir
-  if options.mode != 'train':
+  alone = '--config.report=process' in rest  # needs no run
+  if options.mode != 'train' and not alone:
     maker = trainings.get(str(options.workdir))
     assert maker, f'no documented command trains {options.workdir}'
     workdir.mkdir(parents=True, exist_ok=True)
@@ -142,6 +143,10 @@ TRAIN = '--config=configs/quickstart.py --workdir=runs/a'
     '--mode=sample --workdir=runs/a --config.imag=photo.png',
     '--mode=sample --workdir=runs/a --config.sampler=dimb',
     '--mode=sample --workdir=runs/nobody_trains_it --config.image=a.png',
+    '--mode=report --workdir=runs/nobody_trains_it',
+    '--mode=report --config.report=proces --workdir=runs/nobody_trains_it',
+    TRAIN + ' --config.process.schedule=vp:b3=1',
+    '--mode=sample --workdir=runs/a --config.sampler=dbim:eta=2',
   ],
 )
 def test_a_wrong_command_is_found(line, tmp_path, in_root):

@@ -130,6 +130,10 @@ def test_importing_the_package_is_light():
     ('processes/bridge.py', 'from P import samplers', 'a layer above'),
     ('processes/bridge.py', 'import P.models.latte', 'a layer above'),
     ('arrays.py', 'from P.processes import bridge', 'a layer above'),
+    ('rules.py', 'from P.processes import times', 'a layer above'),
+    ('arguments.py', 'from P import rules', 'a layer above'),
+    ('arguments.py', 'from P import arrays', 'its neighbour'),
+    ('rules.py', 'import ml_collections', 'not a config'),
     ('processes/bridge.py', 'from flax import linen', 'imports flax'),
     ('samplers/loop.py', 'import flax.struct', 'imports flax'),
     ('samplers/loop.py', 'from P import models', 'its neighbour'),
@@ -177,6 +181,8 @@ def test_a_breach_is_found(tmp_path, file, source, complaint):
     ('pipeline.py', 'from P import build\nfrom P.tasks import generate'),
     ('build.py', 'from P import check\nimport ml_collections'),
     ('check.py', 'from P import build'),
+    ('check.py', 'from P import arguments, rules'),
+    ('rules.py', 'from P import arguments'),
     ('training/loop.py', 'from P import denoiser, data\nimport flax'),
     ('denoiser.py', 'from P import models, processes'),
     ('models/latte.py', 'from P import arrays\nfrom flax import linen'),
@@ -208,7 +214,8 @@ LAYERS = (
   ('denoiser', 'porting', 'data'),
   ('samplers', 'models'),
   ('processes',),
-  ('arrays',),
+  ('rules',),
+  ('arrays', 'arguments'),
 )
 LEAVES = ('version', 'recipes')
 UNITS = {unit: rank for rank, row in enumerate(LAYERS) for unit in row}

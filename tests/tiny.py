@@ -10,7 +10,7 @@ import numpy as np
 
 from framebridge_jax import denoiser
 from framebridge_jax.models import latte
-from framebridge_jax.processes import bridge, predictions, schedules
+from framebridge_jax.processes import bridge, predictions, schedules, views
 
 # Half the time to compile; the numbers stay float32's.
 quick_jit = functools.partial(
@@ -36,7 +36,7 @@ def make_denoiser(network: nn.Module) -> denoiser.Denoiser:
     network=network,
     process=bridge.Bridge(schedule=schedules.BridgeGmax(b0=0.01, b1=8.0)),
     prediction=predictions.PREDICTIONS['x0'],
-    view=denoiser.residual,
+    view=views.residual,
   )
 
 

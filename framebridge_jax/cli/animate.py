@@ -31,7 +31,7 @@ class Animator:
   frames: int
   null_label: int
   seed: int
-  guidance: float
+  guide: generate.Guidance
   mesh: jax.sharding.Mesh
 
   def __call__(self, images: Pixels, labels, sample_ids) -> Pixels:
@@ -59,7 +59,7 @@ class Animator:
       source=source,
       label=labels,
       keys=keys,
-      scale=self.guidance,
+      guide=self.guide,
       null_label=self.null_label,
     )
     return np.asarray(self.codec.decode(latents))[:count]
@@ -78,9 +78,9 @@ def open_animator(
   Raises:
     ValueError: the run is of another job than animating.
   """
-  if config.job != 'bridge':
+  if config.job != 'denoiser':
     raise ValueError(
-      f'{workdir} holds a run of job {config.job}; only a bridge animates'
+      f'{workdir} holds a run of job {config.job}; only a denoiser animates'
     )
   model = build.make_denoiser(config)
   mesh = sharding.make_mesh(dict(config.mesh))
@@ -91,13 +91,20 @@ def open_animator(
     codec=build.make_codec(config),
     task=generate.Task(
       plan=plans.image_to_video(config.num_steps, config.data.frames),
-      grid=build.make_grid(config, model.process.schedule.T),
+      grid=build.make_grid(config, model.process),
       prior=priors.PRIORS[config.prior],
       pad_to=config.num_steps,
+      start_noise=config.start_noise,
     ),
     frames=config.data.frames,
     null_label=config.model.classes,
     seed=config.seed,
-    guidance=config.guidance,
+    guide=generate.Guidance(
+      scale=config.guidance,
+      history=config.guidance_history,
+      rescale=config.guidance_rescale,
+      start=config.guidance_start,
+      stop=config.guidance_stop,
+    ),
     mesh=mesh,
   )

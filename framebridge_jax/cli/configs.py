@@ -10,6 +10,9 @@ import ml_collections
 from framebridge_jax import check
 from framebridge_jax.cli import runs
 
+# Their config says whether they need a run; they look for it themselves.
+WITHOUT_RUN = ('report',)
+
 _RECIPES = pathlib.Path(__file__).parents[1] / 'recipes'
 
 
@@ -20,10 +23,11 @@ def for_mode(
 
   Training takes the recipe as it is.  Every other mode takes the keys of its
   recipe (the package's own when none is named) and the rest from the run in
-  the workdir.
+  the workdir.  A mode of WITHOUT_RUN is content with its recipe alone.
 
   Raises:
-    ValueError: the recipe cannot be read, or the workdir holds no run.
+    ValueError: the recipe cannot be read, or the workdir holds no run and the
+      mode needs one.
   """
   if mode == 'train':
     if recipe is None:
@@ -32,6 +36,8 @@ def for_mode(
       )
     return load_recipe(recipe)
   own = load_recipe(recipe or str(_RECIPES / f'{mode}.py'))
+  if mode in WITHOUT_RUN and not (workdir / runs.CONFIG).is_file():
+    return own
   config = ml_collections.ConfigDict(runs.load_config(workdir))
   config.update(own)
   return config

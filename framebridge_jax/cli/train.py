@@ -191,8 +191,8 @@ def _open_batches(config, source, start):
 
 
 def _callbacks(config, source, logger):
-  """A bridge shows clips while it trains; other jobs have none to show."""
-  if config.job != 'bridge':
+  """A denoiser shows clips while it trains; other jobs have none to show."""
+  if config.job != 'denoiser':
     return []
   return [_preview_clips(config, source, logger)]
 
@@ -207,7 +207,7 @@ def _preview_clips(config, source, logger):
   label = batch['label'][:_PREVIEW_CLIPS]
   task = generate.Task(
     plan=plans.image_to_video(_PREVIEW_STEPS, config.data.frames),
-    grid=grids.quadratic(denoiser.process.schedule.T),
+    grid=grids.quadratic(denoiser.process, _PREVIEW_STEPS),
     prior=priors.PRIORS[config.prior],
     pad_to=_PREVIEW_STEPS,
   )
@@ -221,7 +221,7 @@ def _preview_clips(config, source, logger):
       source=codec.encode(video),
       label=jnp.asarray(label),
       keys=build.sample_keys(0, range(len(video))),
-      scale=1.0,
+      guide=generate.Guidance(),
       null_label=config.model.classes,
     )
     clips = np.asarray(codec.decode(latents))

@@ -8,38 +8,97 @@ sample draws a set of known frames.  They stand at t = 0, leave the loss, and
 are all that its prior may be built from.
 """
 
+import dataclasses
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
 
+from framebridge_jax import arrays
 from framebridge_jax.arrays import FrameMask, FrameTime, SampleKeys
 
+Draw = Callable[[SampleKeys, int], Float[Array, 'b n']]
 
-def ptss(
-  keys: SampleKeys,
-  frames: int,
-  *,
-  T: float,
-  t_min: float,
-  p_frames: float,
-  p_end: float,
-) -> FrameTime:
-  """Draws times [b, f] in [t_min, T], one coin a sample (FVDM 2.3).
 
-  With probability `p_end` a whole sample stands at exactly T, where a
-  bridge's sampler begins and a uniform draw never lands.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Uniform:
+  """Even over [0, 1)."""
+
+  def __call__(self, keys: SampleKeys, count: int) -> Float[Array, 'b n']:
+    """`count` numbers a sample."""
+    return jax.vmap(lambda key: jax.random.uniform(key, (count,), jnp.float32))(
+      keys
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Stratified:
+  """Even over [0, 1), one number in each of b strata (Kingma et al. 2021).
+
+  The batch shares its offsets, so a sample's number depends on its place in
+  the batch.
   """
 
-  def one(key):
-    coin, own, shared, end = jax.random.split(key, 4)
-    u = jnp.where(
-      jax.random.bernoulli(coin, p_frames),
-      jax.random.uniform(own, (frames,), jnp.float32),
-      jnp.full((frames,), jax.random.uniform(shared, (), jnp.float32)),
-    )
-    t = t_min + u * (T - t_min)
-    return jnp.where(jax.random.bernoulli(end, p_end), jnp.full_like(t, T), t)
+  def __call__(self, keys: SampleKeys, count: int) -> Float[Array, 'b n']:
+    """`count` numbers a sample; each column is stratified over the batch."""
+    offset = jax.random.uniform(keys[0], (1, count), jnp.float32)
+    place = jnp.arange(len(keys), dtype=jnp.float32)[:, None] / len(keys)
+    return (offset + place) % 1
 
-  return jax.vmap(one)(keys)
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LogitNormal:
+  """Logistic of a Gaussian: the middle of the way (Esser et al. 2024)."""
+
+  mean: float = 0.0
+  std: float = 1.0
+
+  def __call__(self, keys: SampleKeys, count: int) -> Float[Array, 'b n']:
+    """`count` numbers a sample."""
+    unit = jax.vmap(lambda key: jax.random.normal(key, (count,), jnp.float32))
+    return jax.nn.sigmoid(self.mean + self.std * unit(keys))
+
+
+def coin_per_sample(keys: SampleKeys, p: float) -> Bool[Array, 'b 1']:
+  """True with probability p, sample by sample (FVDM 2.3)."""
+  return jax.vmap(lambda key: jax.random.bernoulli(key, p, (1,)))(keys)
+
+
+def coin_per_batch(keys: SampleKeys, p: float) -> Bool[Array, 'b 1']:
+  """One coin for the whole batch, as FVDM's public code draws it."""
+  return jnp.broadcast_to(jax.random.bernoulli(keys[0], p), (len(keys), 1))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Ptss:
+  """Probabilistic timestep sampling (FVDM 2.3).
+
+  Attributes:
+    draw: of numbers in [0, 1] that become times in [t_min, T].
+    coin: whether a sample or a batch decides on own times.
+    p_frames: probability that every frame draws its own time.
+    p_end: probability that a sample stands at exactly T, where a bridge's
+      sampler begins and no draw ever lands.
+    t_min: least time.
+  """
+
+  draw: Draw = Uniform()
+  coin: Callable[[SampleKeys, float], Array] = coin_per_sample
+  p_frames: float = 0.2
+  p_end: float = 0.0
+  t_min: float = 1e-3
+
+  def __call__(self, keys: SampleKeys, frames: int, T: float) -> FrameTime:
+    """Times [b, f] of clips of `frames` frames."""
+    coins, own, shared, ends = (arrays.fold(keys, i) for i in range(4))
+    u = jnp.where(
+      self.coin(coins, self.p_frames),
+      self.draw(own, frames),
+      jnp.repeat(self.draw(shared, 1), frames, axis=1),
+    )
+    t = self.t_min + u * (T - self.t_min)
+    return jnp.where(coin_per_sample(ends, self.p_end), T, t)
 
 
 def draw_known(
@@ -62,6 +121,11 @@ def draw_known(
     )
 
   return jax.vmap(one)(keys)
+
+
+def _none(key, frames):
+  del key
+  return jnp.zeros(frames, bool)
 
 
 def _first(key, frames):
@@ -91,7 +155,14 @@ def _random(key, frames):
   return jax.random.permutation(order, frames) < m
 
 
+DRAWS = {
+  'uniform': Uniform,
+  'stratified': Stratified,
+  'logit_normal': LogitNormal,
+}
+COINS = {'sample': coin_per_sample, 'batch': coin_per_batch}
 KNOWN_SETS = {
+  'none': _none,
   'first': _first,
   'first_and_last': _first_and_last,
   'first_m': _first_m,

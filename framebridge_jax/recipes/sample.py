@@ -20,7 +20,12 @@ def get_config() -> ml_collections.ConfigDict:
   config.sampler = 'ancestral'
   config.grid = 'quadratic'
   config.num_steps = 20
+  config.start_noise = 1.0  # scale of the noise at the start
   config.guidance = 7.0  # FrameBridge's value; 1 is the conditional model
+  config.guidance_rescale = 0.0  # share taken back to the unguided contrast
+  config.guidance_start = 0.0  # guided from this share of the way on
+  config.guidance_stop = 1.0  # and up to this one
+  config.guidance_history = 1.0  # away from no known frames; diffusion only
   config.fps = 8
   config.weights = ''  # weight file or its short name; '': the run's own EMA
   config.name = ''  # of the files written; '': the image's

@@ -5,29 +5,13 @@ a curve follows the page's light and dark looks.
 """
 
 import html
-import math
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 
+from framebridge_jax.report import drawing
+
 Points = Sequence[tuple[int, float]]
-
-
-class Axis(NamedTuple):
-  """Maps values from [low, high] to pixels from `start` to `end`."""
-
-  low: float
-  high: float
-  start: float
-  end: float
-  log: bool = False
-
-  def __call__(self, value):
-    """Pixel of a value; arrays go through elementwise."""
-    warp = np.log10 if self.log else np.asarray
-    share = (warp(value) - warp(self.low)) / (warp(self.high) - warp(self.low))
-    return self.start + share * (self.end - self.start)
 
 
 def learning_curve(points: Points, *, name: str) -> str:
@@ -46,8 +30,8 @@ def learning_curve(points: Points, *, name: str) -> str:
   steps, values = _finite(points, name)
   smooth = smoothed(values)
   log = bool(values.min() > 0 and values.max() > 20 * values.min())
-  x = Axis(*_ends(steps), _LEFT, _WIDTH - _RIGHT)
-  y = Axis(*_ends(values), _HEIGHT - _BOTTOM, _TOP, log)
+  x = drawing.Axis(*_ends(steps), _LEFT, _WIDTH - _RIGHT)
+  y = drawing.Axis(*_ends(values), _HEIGHT - _BOTTOM, _TOP, log)
   name = html.escape(name)
   about = (
     f'{name} of {len(values)} measurements; smoothed, it goes from '
@@ -82,24 +66,6 @@ def smoothed(values: np.ndarray) -> np.ndarray:
   return (total[index + near + 1] - total[index - near]) / (2 * near + 1)
 
 
-def ticks(low: float, high: float, *, log: bool) -> list[float]:
-  """Round values in [low, high]: steps of 1, 2 or 5; on a log axis decades.
-
-  A log axis of less than two decades shows their 2 and 5 as well.
-  """
-  if log:
-    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)))
-    parts = (1,) if len(decades) > 3 else (1, 2, 5)
-    marks = [part * 10.0**d for d in (*decades, decades.stop) for part in parts]
-  else:
-    rough = (high - low) / 5
-    unit = 10.0 ** math.floor(math.log10(rough))
-    step = next(m * unit for m in (1, 2, 5, 10) if m * unit >= rough)
-    first, last = math.ceil(low / step), math.floor(high / step)
-    marks = [index * step for index in range(first, last + 1)]
-  return [mark for mark in marks if low <= mark <= high]
-
-
 def _finite(points, name):
   data = np.array(points, np.float64).reshape(-1, 2)
   data = data[np.isfinite(data).all(axis=1)]
@@ -119,12 +85,12 @@ def _ends(values):
 
 def _grid(x, y, name):
   """Tick lines with their numbers, and the names of the axes."""
-  for mark in ticks(y.low, y.high, log=y.log):
+  for mark in drawing.ticks(y.low, y.high, log=y.log):
     yield (
       f'<path d="M{x.start} {y(mark):.1f}H{x.end}" stroke-opacity="0.15"/>'
       + _label(x.start - 8, y(mark) + 4, 'end', f'{mark:.6g}')
     )
-  for mark in ticks(x.low, x.high, log=False):
+  for mark in drawing.ticks(x.low, x.high, log=False):
     yield (
       f'<path d="M{x(mark):.1f} {y.start}v5" stroke-opacity="0.5"/>'
       + _label(x(mark), y.start + 20, 'middle', f'{mark:.12g}')
@@ -145,9 +111,7 @@ def _label(x, y, anchor, text):
 def _line(xs, ys, look):
   """A polyline of at most some two thousand points."""
   every = -(-len(xs) // _MOST_POINTS)
-  pairs = zip(xs[::every], ys[::every], strict=True)
-  path = ' '.join(f'{x:.1f},{y:.1f}' for x, y in pairs)
-  return f'<polyline points="{path}" stroke-linejoin="round" {look}/>'
+  return drawing.polyline(xs[::every], ys[::every], look)
 
 
 _WIDTH, _HEIGHT = 720, 300

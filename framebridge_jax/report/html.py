@@ -7,11 +7,10 @@ page to fetch anything else.  Every text that comes in is escaped.
 import base64
 import dataclasses
 import pathlib
-import string
 from collections.abc import Mapping, Sequence
 from html import escape
 
-from framebridge_jax.report import curves
+from framebridge_jax.report import curves, page
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -72,28 +71,14 @@ def render(report: Report) -> str:
     ValueError: A file is of a type that browsers do not show.
   """
   sections = [
-    _section('Figures', _figures(report.figures)),
-    _section('Samples beside the truth', _examples(report.examples)),
-    _section('Contact sheet', _sheet(report.sheet)),
-    _section('Training', _loss(report.loss)),
-    _section('What was run', _run(report.facts, report.settings)),
-    _section('Notes', '\n'.join(map(_paragraph, report.notes))),
+    page.section('Figures', _figures(report.figures)),
+    page.section('Samples beside the truth', _examples(report.examples)),
+    page.section('Contact sheet', _sheet(report.sheet)),
+    page.section('Training', _loss(report.loss)),
+    page.section('What was run', page.facts(report.facts, report.settings)),
+    page.section('Notes', '\n'.join(map(page.paragraph, report.notes))),
   ]
-  return _PAGE.substitute(
-    title=escape(report.title),
-    summary=escape(report.summary),
-    style=_STYLE,
-    sections='\n'.join(sections),
-  )
-
-
-def _section(heading, body):
-  """The section, or nothing where it would be empty."""
-  return f'<section>\n<h2>{heading}</h2>\n{body}\n</section>' if body else ''
-
-
-def _paragraph(text):
-  return f'<p>{escape(text)}</p>'
+  return page.render(report.title, report.summary, sections)
 
 
 def _figures(figures):
@@ -158,20 +143,8 @@ def _media(path, text):
 
 def _loss(points):
   if len(points) < 2:
-    return _paragraph('Too few steps were logged to draw a curve.')
+    return page.paragraph('Too few steps were logged to draw a curve.')
   return curves.learning_curve(points, name='training loss')
-
-
-def _run(facts, settings):
-  rows = ''.join(
-    f'<dt>{escape(name)}</dt><dd>{escape(text)}</dd>'
-    for name, text in facts.items()
-  )
-  body = f'<dl>{rows}</dl>'
-  if settings:
-    lines = escape('\n'.join(settings))
-    body += f'\n<h3>Settings</h3>\n<pre>{lines}</pre>'
-  return body
 
 
 MEDIA = {
@@ -187,103 +160,3 @@ _RESULTS = {
   False: ('fails', 'fails'),
   None: ('open', 'no target'),
 }
-
-_PAGE = string.Template("""\
-<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; \
-img-src data:; media-src data:; style-src 'unsafe-inline'">
-<title>$title</title>
-<style>
-$style</style>
-</head>
-<body>
-<main>
-<header>
-<h1>$title</h1>
-<p class="summary">$summary</p>
-</header>
-$sections
-</main>
-</body>
-</html>
-""")
-
-_STYLE = """\
-:root {
-  --paper: #fff; --ink: #1d2129; --soft: #5b6472; --rule: #e2e5ea;
-  --shade: #f6f7f9; --accent: #2f6fde; --good: #17703b; --bad: #b3261e;
-}
-@media (prefers-color-scheme: dark) {
-  :root {
-    --paper: #14171c; --ink: #e4e7ec; --soft: #9aa3b0; --rule: #2c323b;
-    --shade: #1c2027; --accent: #7aa7f7; --good: #6fcf97; --bad: #ff8a80;
-  }
-}
-* { box-sizing: border-box; }
-body {
-  margin: 0; background: var(--paper); color: var(--ink);
-  font: 16px/1.55 system-ui, -apple-system, "Segoe UI", sans-serif;
-}
-main { max-width: 62rem; margin: 0 auto; padding: 2.5rem 1.25rem 4rem; }
-h1 { margin: 0; font-size: 1.9rem; line-height: 1.2; }
-h2 { margin: 2.75rem 0 1rem; font-size: 1.2rem; }
-h3 { margin: 0 0 .4rem; font-size: .95rem; font-weight: 600; }
-p { max-width: 44rem; margin: .6rem 0; }
-.summary { color: var(--soft); font-size: 1.08rem; }
-img, video, svg { display: block; max-width: 100%; height: auto; }
-img, video { image-rendering: pixelated; border-radius: 4px; }
-table { width: 100%; border-collapse: collapse; }
-th, td {
-  padding: .6rem .8rem .6rem 0; border-top: 1px solid var(--rule);
-  text-align: left; vertical-align: baseline;
-}
-thead th {
-  border: 0; color: var(--soft); font-size: .82rem; font-weight: 500;
-}
-tbody th { font-weight: 600; }
-.figures td:not(.meaning) { white-space: nowrap; }
-.value { font-size: 1.15rem; font-variant-numeric: tabular-nums; }
-.meaning, figcaption, dt { color: var(--soft); font-size: .9rem; }
-.passes { color: var(--good); font-weight: 600; }
-.fails { color: var(--bad); font-weight: 600; }
-.open { color: var(--soft); }
-.examples {
-  display: grid; gap: 1.25rem;
-  grid-template-columns: repeat(auto-fill, minmax(17rem, 1fr));
-}
-.example { padding: .9rem; border-radius: 8px; background: var(--shade); }
-.pair { display: grid; grid-template-columns: 1fr 1fr; gap: .7rem; }
-figure { margin: 0; }
-figure img, figure video { width: 100%; }
-figcaption { margin-top: .25rem; }
-.sheet { overflow-x: auto; }
-.sheet img { max-width: none; image-rendering: auto; }
-.curve { width: 100%; color: var(--ink); }
-dl {
-  display: grid; grid-template-columns: max-content 1fr;
-  gap: .35rem 1.25rem; margin: 0;
-}
-dd { margin: 0; overflow-wrap: anywhere; }
-pre {
-  margin: 0; padding: .9rem; overflow-x: auto; border-radius: 8px;
-  background: var(--shade); font-size: .85rem;
-}
-dl + h3 { margin-top: 1.5rem; }
-@media (max-width: 40rem) {
-  main { padding-top: 1.5rem; }
-  thead { display: none; }
-  tr { display: block; padding: .7rem 0; border-top: 1px solid var(--rule); }
-  tbody th, td { display: block; padding: 0; border: 0; }
-  td[data-head]::before {
-    content: attr(data-head) ": "; color: var(--soft); font-size: .9rem;
-  }
-  .curve { font-size: 18px; }
-  dl { grid-template-columns: 1fr; gap: 0; }
-  dd { margin-bottom: .6rem; }
-}
-"""

@@ -15,14 +15,21 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from framebridge_jax import arrays
-from framebridge_jax.arrays import FrameTime, Latents
-from framebridge_jax.processes import bridge
+from framebridge_jax.arrays import FrameMask, FrameTime, Latents
+from framebridge_jax.processes import sde
 
 
 class Answer(NamedTuple):
-  """A denoiser's answer; known frames come back as they were given."""
+  """A denoiser's answer; known frames come back as they were given.
+
+  Attributes:
+    x0: the clean latent.
+    spread: of a learned variance, where it stands between the pinned step's
+      c^2 (0) and the transition's v (1), see `processes.variational`.
+  """
 
   x0: Latents
+  spread: Latents | None = None
 
 
 Denoise = Callable[[Latents, FrameTime], Answer]
@@ -30,7 +37,17 @@ Denoise = Callable[[Latents, FrameTime], Answer]
 
 @runtime_checkable
 class Sampler(Protocol):
-  """A frozen dataclass; `state.y` is the centred latent."""
+  """A frozen dataclass; `state.y` is the centred latent.
+
+  `order` is the declared order of convergence inside (0, T): of moments for
+  samplers that add noise.  A step may ask the denoiser more than once; the
+  frames that it does not move must stand still in every question (`hold`).
+  """
+
+  @property
+  def order(self) -> int:
+    """Declared order of convergence."""
+    ...
 
   def init(self, y: Latents) -> Any:
     """State before the first step."""
@@ -38,7 +55,7 @@ class Sampler(Protocol):
 
   def step(
     self,
-    process: bridge.Bridge,
+    process: sde.Process,
     denoise: Denoise,
     state: Any,
     *,
@@ -58,7 +75,7 @@ class Single(NamedTuple):
 
 def run(
   sampler: Sampler,
-  process: bridge.Bridge,
+  process: sde.Process,
   denoise: Denoise,
   zt: Latents,
   times: Float[Array, 'steps b f'],
@@ -80,9 +97,7 @@ def run(
 
   def advance(state, k, t, s):
     new = sampler.step(process, centred, state, s=s, t=t, noise=noise(k))
-    return jax.tree.map(
-      lambda n, o: jnp.where(arrays.expand_like(s < t, n), n, o), new, state
-    )
+    return hold(s < t, new, state)
 
   def body(state, x):
     k, t, s = x
@@ -97,3 +112,10 @@ def run(
   state, _ = jax.lax.scan(body, state, (steps, times[:-1], times[1:]))
   moved = arrays.expand_like(times[-1] < times[0], zt)
   return jnp.where(moved, state.y + shift(times[-1]), zt)
+
+
+def hold(moves: FrameMask, new: Any, old: Any) -> Any:
+  """The new state of the frames that move, the old one of the others."""
+  return jax.tree.map(
+    lambda n, o: jnp.where(arrays.expand_like(moves, n), n, o), new, old
+  )

@@ -1,8 +1,8 @@
 """Carrying a task out: the jit border of sampling.
 
-Static, by value: the denoiser, the sampler and whether there is guidance.
-Everything else is an array, so step counts (up to the plan's padding), tasks,
-guidance scales and seeds share one compilation.
+Static, by value: the denoiser, the sampler and which kinds of guidance there
+are.  Everything else is an array, so step counts (up to the plan's padding),
+tasks, guidance scales and seeds share one compilation.
 """
 
 import dataclasses
@@ -15,11 +15,12 @@ from jaxtyping import Array, Float, PyTree
 
 from framebridge_jax import arrays, denoiser
 from framebridge_jax.arrays import FrameMask, Labels, Latents, SampleKeys
-from framebridge_jax.processes import bridge, priors
+from framebridge_jax.processes import priors, sde
 from framebridge_jax.samplers import grids, guidance, loop
 from framebridge_jax.tasks import plans
 
-_START, _WALK = 0, 1  # purposes of a sample's noise
+# Purposes of a sample's noise.
+_START, _WALK, _PRIOR, _VIEW, _HIDDEN = range(5)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -31,12 +32,49 @@ class Task:
     grid: progress to process time.
     prior: builds zT from the known frames.
     pad_to: steps of the compiled loop; plans up to this length share it.
+    start_noise: scale of the noise that frames set out with.  1 is right; at
+      the start of FrameBridge's public grid its code has 0.
   """
 
   plan: plans.Plan
   grid: grids.Grid
   prior: priors.PriorFn
   pad_to: int
+  start_noise: float = 1.0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Guidance:
+  """How the answer is pushed, by one transform after the other.
+
+  The defaults leave it alone.
+
+  Attributes:
+    scale: away from the answer of the null label (classifier-free).
+    history: away from the answer without known frames; diffusion only.
+    rescale: share of the answer taken back to the unguided contrast.
+    start: share of the way, in time, from which on frames are guided.
+    stop: share up to which they are.
+  """
+
+  scale: float = 1.0
+  history: float = 1.0
+  rescale: float = 0.0
+  start: float = 0.0
+  stop: float = 1.0
+
+  @property
+  def kinds(self) -> tuple[str, ...]:
+    """The transforms that are needed, by name; guidance costs calls."""
+    if self.scale == 1 and self.history == 1:
+      return ()
+    needed = {
+      'label': self.scale != 1,
+      'history': self.history != 1,
+      'rescale': self.rescale != 0,
+      'interval': (self.start, self.stop) != (0, 1),
+    }
+    return tuple(name for name, wanted in needed.items() if wanted)
 
 
 def generate(
@@ -48,7 +86,7 @@ def generate(
   source: Latents,
   label: Labels,
   keys: SampleKeys,
-  scale: float,
+  guide: Guidance,
   null_label: int,
 ) -> Latents:
   """Samples one clip a key; known frames of `source` come back bit for bit.
@@ -58,30 +96,41 @@ def generate(
     sampler: moves the frames along the plan.
     variables: of the network.
     task: what is known and when each frame moves.
-    source: clean latents; only known frames are read.
+    source: clean latents; read are known frames, and those that set out part
+      of the way.
     label: class of each clip.
     keys: one a sample: its noise is the same in any batch, on any devices.
-    scale: of guidance; 1 is the conditional model and costs half.
-    null_label: the class that guidance pushes away from.
+    guide: strengths of guidance.
+    null_label: the class that guidance pushes away from: no class, or one
+      that is not wanted.
+
+  Raises:
+    ValueError: a bridge is to start without a known frame or to be guided by
+      its history, or the prediction says nothing where the plan starts.
   """
-  known = jnp.broadcast_to(
-    jnp.asarray(np.all(task.plan == 1, axis=0)), source.shape[:2]
-  )
+  known = np.all(task.plan == 1, axis=0)
+  _refuse(model, task, known, guide)
   times = plans.time_plan(
     task.plan, task.grid, batch=len(source), pad_to=task.pad_to
   )
+  of_clips = functools.partial(np.broadcast_to, shape=source.shape[:2])
   return _sample(
     model,
     sampler,
     task.prior,
-    scale != 1,
+    guide.kinds,
     variables,
     source,
-    known,
+    jnp.asarray(of_clips(known)),
+    jnp.asarray(of_clips(task.plan[0] > 0)),
     jnp.asarray(times),
+    jnp.asarray(task.start_noise, jnp.float32),
     jnp.asarray(label, jnp.int32),
     jnp.asarray(null_label, jnp.int32),
-    jnp.asarray(scale, jnp.float32),
+    {
+      name: jnp.asarray(value, jnp.float32)
+      for name, value in dataclasses.asdict(guide).items()
+    },
     keys,
   )
 
@@ -91,41 +140,83 @@ def walk_noise(keys: SampleKeys, step: Array, like: Latents) -> Latents:
   return arrays.normal_like(arrays.fold(arrays.fold(keys, _WALK), step), like)
 
 
+def _refuse(model, task, known, guide):
+  pulled = model.process.marginal(jnp.full((1, 1), model.process.schedule.T)).b
+  if pulled != 0 and not known.any():
+    raise ValueError(
+      'no frame is known, so a bridge has no prior to start from; give a task '
+      'with known frames, or a diffusion model'
+    )
+  if pulled != 0 and guide.history != 1:
+    raise ValueError(
+      f'history guidance is {guide.history:g} on a bridge, whose prior is made '
+      f'of the known frames; set it to 1, or use a diffusion model'
+    )
+  start = task.grid(task.plan[:1])[:, task.plan[0] < 1]
+  if not model.hears(jnp.asarray(start, jnp.float32)).all():
+    raise ValueError(
+      f'no signal is left at t = {start.max():g}, where a prediction of '
+      f'noise says nothing about the clip; start below it, or use a model '
+      f'that predicts v or x0'
+    )
+
+
 @functools.partial(
-  jax.jit, static_argnames=('model', 'sampler', 'make_prior', 'guided')
+  jax.jit, static_argnames=('model', 'sampler', 'make_prior', 'kinds')
 )
 def _sample(
   model,
   sampler,
   make_prior,
-  guided: bool,
+  kinds: tuple[str, ...],
   variables: PyTree,
   source: Latents,
   known: FrameMask,
+  kept: FrameMask,
   times: Float[Array, 'rows b f'],
+  start_noise,
   label: Labels,
   null_label,
-  scale,
+  strengths,
   keys: SampleKeys,
 ) -> Latents:
-  prior = make_prior(source, known)
-  # Unknown frames of the source are no one's business, not even as noise.
-  source = jnp.where(arrays.expand_like(known, source), source, prior)
-  start = arrays.normal_like(arrays.fold(keys, _START), source)
-  zt = bridge.perturb(model.process, source, prior, times[0], start)
+  def draw(purpose):
+    return arrays.normal_like(arrays.fold(keys, purpose), source)
 
-  def bound(labels):
-    cond = denoiser.condition(labels, prior, known)
-    return model.bind(variables, denoiser.Given(prior, cond))
+  prior = make_prior(source, known, draw(_PRIOR))
+  # Other frames of the source are no one's business, not even as noise: they
+  # set out from the prior, or from noise alone where there is no prior.
+  T = model.process.schedule.T
+  end = jnp.full_like(times[0], T)
+  pulled = arrays.expand_like(model.process.marginal(end).b, prior)
+  source = jnp.where(arrays.expand_like(kept, source), source, pulled * prior)
+  zt = sde.perturb(
+    model.process, source, prior, times[0], start_noise * draw(_START)
+  )
 
-  denoise = bound(label)
-  if guided:
-    null = bound(jnp.full_like(label, null_label))
-    denoise = guidance.classifier_free(denoise, null, scale)
+  def bound(labels, prior_seen, known_seen):
+    cond = denoiser.condition(labels, prior_seen, known_seen)
+    return model.bind(variables, denoiser.Given(prior, cond, draw(_VIEW)))
+
+  strong = guided = bound(label, prior, known)
+  if 'label' in kinds:
+    weak = bound(jnp.full_like(label, null_label), prior, known)
+    guided = guidance.extrapolate(guided, weak, strengths['scale'])
+  if 'history' in kinds:
+    nothing = jnp.zeros_like(prior)
+    hidden = sde.perturb(model.process, nothing, nothing, end, draw(_HIDDEN))
+    weak = bound(label, nothing, jnp.zeros_like(known))
+    weak = guidance.forgetful(weak, known, hidden, T)
+    guided = guidance.extrapolate(guided, weak, strengths['history'])
+  if 'rescale' in kinds:
+    guided = guidance.rescale(guided, strong, strengths['rescale'])
+  if 'interval' in kinds:
+    low, high = ((1 - strengths[name]) * T for name in ('stop', 'start'))
+    guided = guidance.between(guided, strong, low, high)
   return loop.run(
     sampler,
     model.process,
-    denoise,
+    guided,
     zt,
     times,
     prior=prior,

@@ -4,9 +4,12 @@ A plan gives the progress `u [steps + 1, f]` of every frame, from 0 (start)
 to 1 (clean).  Known frames stand at 1 throughout.  A grid turns progress into
 process time; plans are padded with rows that do not move, so that all step
 counts and tasks of one length share one compilation.
+
+The rows of TASKS are FVDM's (2.4) and what their composition with a bridge
+adds.  Options are numbers of frames, or shares of the way.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from jaxtyping import Float
@@ -14,24 +17,100 @@ from jaxtyping import Float
 Plan = Float[np.ndarray, 'steps f']
 
 
-def progress(
-  num_steps: int, frames: int, *, known: tuple[int, ...] = ()
-) -> Plan:
-  """Equal steps of progress for all frames but the known ones."""
+def progress(num_steps: int, frames: int, *, known: Sequence[int] = ()) -> Plan:
+  """Equal steps of progress for all frames but the known ones.
+
+  Raises:
+    ValueError: a known frame is none of the clip's, or all are known.
+  """
+  outside = [i for i in known if not 0 <= i < frames]
+  if outside:
+    raise ValueError(
+      f'known frames {outside} are outside a clip of {frames} frames; they '
+      f'count from 0'
+    )
+  if len(set(known)) == frames:
+    raise ValueError(f'all {frames} frames are known; leave one to be made')
   u = np.linspace(0.0, 1.0, num_steps + 1)[:, None]
   u = np.repeat(u, frames, axis=1)
   u[:, list(known)] = 1.0
   return u
 
 
+def generate(num_steps: int, frames: int) -> Plan:
+  """No frame is known: diffusion alone can begin so."""
+  return progress(num_steps, frames)
+
+
 def image_to_video(num_steps: int, frames: int) -> Plan:
-  """The first frame is known (FVDM 2.4)."""
+  """The first frame is known."""
   return progress(num_steps, frames, known=(0,))
 
 
 def interpolate(num_steps: int, frames: int) -> Plan:
-  """First and last frame are known (FVDM 2.4)."""
+  """First and last frame are known."""
   return progress(num_steps, frames, known=(0, frames - 1))
+
+
+def keyframes(num_steps: int, frames: int, *, known: str = '0') -> Plan:
+  """Any frames are known: their indices, as '0 7 15'."""
+  return progress(num_steps, frames, known=_indices(known))
+
+
+def extend(num_steps: int, frames: int, *, overlap: int = 4) -> Plan:
+  """The first `overlap` frames are known: the last ones of another clip."""
+  return progress(num_steps, frames, known=range(overlap))
+
+
+def transition(num_steps: int, frames: int, *, overlap: int = 2) -> Plan:
+  """`overlap` frames at both ends are known, each of another clip."""
+  ends = [*range(overlap), *range(frames - overlap, frames)]
+  return progress(num_steps, frames, known=ends)
+
+
+def next_frame(num_steps: int, frames: int) -> Plan:
+  """All frames but the last are known."""
+  return progress(num_steps, frames, known=range(frames - 1))
+
+
+def progressive(num_steps: int, frames: int, *, slope: float = 0.1) -> Plan:
+  """Early frames run ahead: times `min(slope i t, t)`, i counted from 1.
+
+  Frames with `slope i < 1` set out below T, from a noised source.
+  """
+  left = np.linspace(1.0, 0.0, num_steps + 1)[:, None]
+  ahead = np.minimum(slope * np.arange(1, frames + 1), 1.0)
+  return 1 - left * ahead
+
+
+def staggered(num_steps: int, frames: int, *, lag: float = 1.0) -> Plan:
+  """Frames set out one after another; the last one `lag` ways later."""
+  u = np.linspace(0.0, 1.0 + lag, num_steps + 1)[:, None]
+  return np.clip(u - lag * np.arange(frames) / max(frames - 1, 1), 0.0, 1.0)
+
+
+def rolling(num_steps: int, frames: int) -> Plan:
+  """One tick of a stream: frame 0 ends clean, the others move up one place.
+
+  Frame i goes from `1 - (i + 1) / f` to `1 - i / f`; between ticks the clip
+  is handed over by one frame and a new one stands at 0.
+  """
+  u = np.linspace(0.0, 1.0, num_steps + 1)[:, None]
+  return (u + (frames - 1 - np.arange(frames))) / frames
+
+
+def edit(num_steps: int, frames: int, *, strength: float = 0.5) -> Plan:
+  """Frames set out from their noised originals (SDEdit, Meng et al. 2022).
+
+  `strength` is the share of the way that is travelled; 1 forgets the source.
+  """
+  return edit_frames(num_steps, np.full(frames, strength))
+
+
+def edit_frames(num_steps: int, strength: Float[np.ndarray, 'f']) -> Plan:
+  """As `edit`, with a strength in [0, 1] a frame; frames of 0 are known."""
+  left = np.linspace(1.0, 0.0, num_steps + 1)[:, None]
+  return 1 - left * strength
 
 
 def time_plan(
@@ -58,4 +137,25 @@ def time_plan(
   return t.astype(np.float32)
 
 
-TASKS = {'image_to_video': image_to_video, 'interpolate': interpolate}
+def _indices(text):
+  try:
+    return [int(word) for word in text.split()]
+  except ValueError:
+    raise ValueError(
+      f'known is {text!r}, want indices of frames such as 0 7 15'
+    ) from None
+
+
+TASKS: dict[str, Callable[..., Plan]] = {
+  'generate': generate,
+  'image_to_video': image_to_video,
+  'interpolate': interpolate,
+  'keyframes': keyframes,
+  'extend': extend,
+  'transition': transition,
+  'next_frame': next_frame,
+  'progressive': progressive,
+  'staggered': staggered,
+  'rolling': rolling,
+  'edit': edit,
+}

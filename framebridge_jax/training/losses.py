@@ -1,6 +1,7 @@
-"""What the bridge denoiser is trained on."""
+"""What networks are trained on."""
 
 import dataclasses
+import math
 from collections.abc import Callable
 
 import flax.linen as nn
@@ -11,10 +12,10 @@ from jaxtyping import Array, Float, PyTree
 
 from framebridge_jax import arrays, denoiser
 from framebridge_jax.arrays import FrameTime
-from framebridge_jax.processes import bridge, priors, times
+from framebridge_jax.processes import discrete, priors, sde, times, variational
 from framebridge_jax.training import step
 
-Weight = Callable[[bridge.Bridge, FrameTime], FrameTime]
+Weight = Callable[[denoiser.Denoiser, FrameTime], FrameTime]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -26,12 +27,12 @@ class SnrWeight:
   (EDM, Karras et al. 2022), capped because low noise teaches only texture.
   """
 
-  floor: float
-  most: float
+  floor: float = 4.0
+  most: float = 24.0
 
-  def __call__(self, process: bridge.Bridge, t: FrameTime) -> FrameTime:
+  def __call__(self, model: denoiser.Denoiser, t: FrameTime) -> FrameTime:
     """Weights [b, f] of squared errors in z0."""
-    a, _, c = process.marginal(t)
+    a, _, c = model.process.marginal(t)
     snr = arrays.safe_divide(a**2, c**2, self.most)
     # At T both vanish: the ratio of limits is 0, no signal.
     snr = jnp.where(a > 0, snr, 0.0)
@@ -39,8 +40,20 @@ class SnrWeight:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class BridgeLoss:
+class OwnTarget:
+  """Weight 1 on what the network itself predicts (FrameBridge Eq. 6, 23)."""
+
+  def __call__(self, model: denoiser.Denoiser, t: FrameTime) -> FrameTime:
+    """Weights [b, f] of squared errors in z0."""
+    return model.weight(t)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DenoiserLoss:
   """Squared error of x0_hat over unknown frames, weighted by time.
+
+  A learned variance adds the variational bound of one step of a thousand, in
+  bits (Nichol & Dhariwal 2021, L_hybrid with weight 1, as Latte trains).
 
   Attributes:
     denoiser: what is trained.
@@ -48,7 +61,7 @@ class BridgeLoss:
     prior: builds zT from known frames.
     weight: of a frame's error at its time.
     task_mix: weights of the known sets (rows of KNOWN_SETS).
-    t_min: least training time; `p_frames`, `p_end` as in `times.ptss`.
+    times: draws the frames' times.
     label_dropout: share of samples that see the null class.
     null_label: the null class.
   """
@@ -58,9 +71,7 @@ class BridgeLoss:
   prior: priors.PriorFn
   weight: Weight
   task_mix: tuple[tuple[str, float], ...]
-  t_min: float
-  p_frames: float
-  p_end: float
+  times: times.Ptss
   label_dropout: float
   null_label: int
 
@@ -69,42 +80,52 @@ class BridgeLoss:
   ) -> tuple[Float[Array, ''], step.Scalars]:
     """Loss of a batch of `video` (uint8) and `label`, and its plain MSE."""
     process = self.denoiser.process
-    known_keys, time_keys, noise_keys, label_keys = (
-      arrays.fold(keys, purpose) for purpose in range(4)
+    known_keys, time_keys, noise_keys, label_keys, prior_keys, view_keys = (
+      arrays.fold(keys, purpose) for purpose in range(6)
     )
     z0 = self.encode(batch['video'])
     frames = z0.shape[1]
     known = times.draw_known(known_keys, frames, task_mix=self.task_mix)
-    t = times.ptss(
-      time_keys,
-      frames,
-      T=process.schedule.T,
-      t_min=self.t_min,
-      p_frames=self.p_frames,
-      p_end=self.p_end,
-    )
+    t = self.times(time_keys, frames, process.schedule.T)
     t = jnp.where(known, 0.0, t)
-    prior = self.prior(z0, known)
-    zt = bridge.perturb(
-      process, z0, prior, t, arrays.normal_like(noise_keys, z0)
-    )
+    prior = self.prior(z0, known, arrays.normal_like(prior_keys, z0))
+    zt = sde.perturb(process, z0, prior, t, arrays.normal_like(noise_keys, z0))
     given = denoiser.Given(
       prior=prior,
       cond=denoiser.condition(
         self._drop_labels(label_keys, batch['label']), prior, known
       ),
+      noise=arrays.normal_like(view_keys, z0),
     )
-    error2 = (self.denoiser(params, zt, t, given).x0 - z0) ** 2
-    weight = arrays.expand_like(self.weight(process, t), z0)
-    return arrays.masked_mean(weight * error2, t > 0), {
-      'mse': arrays.masked_mean(error2, t > 0)
-    }
+    answer = self.denoiser(params, zt, t, given)
+    error2 = (answer.x0 - z0) ** 2
+    weight = arrays.expand_like(self.weight(self.denoiser, t), z0)
+    loss = arrays.masked_mean(weight * error2, t > 0)
+    metrics = {'mse': arrays.masked_mean(error2, t > 0)}
+    if answer.spread is not None:
+      bits = _variance_bits(process.schedule, answer, z0, t)
+      metrics['variance_bits'] = arrays.masked_mean(bits, t > 0)
+      loss += metrics['variance_bits']
+    return loss, metrics
 
   def _drop_labels(self, keys, labels):
     dropped = jax.vmap(
       lambda key: jax.random.bernoulli(key, self.label_dropout)
     )(keys)
     return jnp.where(dropped, self.null_label, labels)
+
+
+def _variance_bits(schedule, answer, z0, t):
+  """The bound of a step back, in bits; it trains the spread alone."""
+  t = jnp.where(t > 0, t, schedule.T)
+  return variational.bound(
+    schedule,
+    jnp.maximum(t - schedule.T / discrete.ENTRIES, 0.0),
+    t,
+    z0=z0,
+    x0_hat=jax.lax.stop_gradient(answer.x0),
+    spread=answer.spread,
+  ) / math.log(2)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -138,3 +159,6 @@ class ReaderLoss:
       )
     right = jnp.argmax(logits, axis=-1) == batch['label']
     return jnp.mean(loss), {'accuracy': jnp.mean(right.astype(jnp.float32))}
+
+
+LOSS_WEIGHTS = {'snr': SnrWeight, 'own_target': OwnTarget}

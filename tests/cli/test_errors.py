@@ -26,8 +26,9 @@ def test_misspelt_key_names_the_nearest(tmp_path):
 
 
 def test_all_wrong_values_are_named_together(tmp_path):
-  words = cli.train_words(prior='gaussian', model__depth=3)
-  _refused(cli.call('train', tmp_path, **words), 'prior', 'replicate')
+  words = cli.train_words(prior='zero', train__num_steps=0)
+  done = cli.call('train', tmp_path, **words)
+  _refused(done, 'prior', 'replicate', 'train.num_steps')
 
 
 def test_train_without_config_is_refused(tmp_path):
@@ -37,6 +38,21 @@ def test_train_without_config_is_refused(tmp_path):
 def test_unknown_sampler_lists_the_known(trained, photo):
   done = cli.call('sample', trained, image=photo, sampler='ddpmm')
   _refused(done, 'ddpmm', 'ancestral', 'dbim', 'pf_ode')
+
+
+def test_a_sampler_s_option_is_named_with_its_bounds(trained, photo):
+  done = cli.call('sample', trained, image=photo, sampler='dbim:eta=1.5')
+  _refused(done, 'sampler', 'eta is 1.5', '[0, 1]')
+
+
+def test_history_guidance_of_a_bridge_is_refused(trained, photo):
+  done = cli.call('sample', trained, image=photo, guidance_history=2.0)
+  _refused(done, 'history guidance is 2 on a bridge')
+
+
+def test_a_bridge_over_a_schedule_without_signal_is_refused(tmp_path):
+  words = cli.train_words(process__schedule='flow:shift=3')
+  _refused(cli.call('train', tmp_path, **words), 'alpha = 0 at T', 'diffusion')
 
 
 def test_missing_image_is_named(trained, tmp_path):

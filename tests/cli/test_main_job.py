@@ -118,6 +118,7 @@ def test_exported_weights_start_and_animate_another_run(
   assert 'Started from' in done.stderr
   assert cli.losses(workdir)[0] != cli.losses(trained)[0]
   sample = {'image': photo, 'num_steps': 3, 'name': 'same'}
+  sample |= {'sampler': 'dbim:eta=0.5', 'grid': 'karras:rho=5,t_min=0.01'}
   for run, more in ((trained, {}), (workdir, {'weights': path})):
     done = cli.call('sample', run, **sample, **more)
     assert done.returncode == 0, done.stderr

@@ -72,21 +72,6 @@ def test_smoothing_keeps_straight_lines_and_removes_noise():
   assert middle.std() == pytest.approx(21**-0.5, rel=0.25)
 
 
-@pytest.mark.parametrize(
-  ('low', 'high', 'log', 'expected'),
-  [
-    (0.0, 10.0, False, [0, 2, 4, 6, 8, 10]),
-    (0.13, 0.48, False, [0.2, 0.3, 0.4]),
-    (0.015, 0.4, True, [0.02, 0.05, 0.1, 0.2]),
-    (1e-4, 1.0, True, [1e-4, 1e-3, 1e-2, 1e-1, 1.0]),
-  ],
-)
-def test_ticks_are_round(low, high, log, expected):
-  np.testing.assert_allclose(
-    curves.ticks(low, high, log=log), expected, atol=1e-12
-  )
-
-
 def test_names_are_escaped_and_long_curves_stay_small():
   points = [(step, 1 + step % 7) for step in range(50_000)]
   root, raw, _ = _draw(points, name='loss <of> "a & b"')

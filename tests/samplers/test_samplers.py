@@ -1,131 +1,30 @@
-"""Every sampler on correlated Gaussian videos, whose moments are known.
-
-With the exact denoiser a sampler's output is affine in its noise, so its mean
-and covariance come from a Jacobian, without a single random draw.
-"""
-
-import functools
+"""Single steps: where they end, and how much of their noise is fresh."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import walks
 
 import oracles
 from framebridge_jax.processes import bridge
-from framebridge_jax.samplers import ancestral, implicit, loop, table
-from framebridge_jax.tasks import plans
+from framebridge_jax.samplers import (
+  ancestral,
+  euler_maruyama,
+  heun,
+  implicit,
+  loop,
+  multistep,
+  table,
+)
 
-F, ROWS = 4, 160
-MEAN = np.array([0.3, -0.2, 0.5, 0.1])
-COV = 0.8 ** np.abs(np.subtract.outer(np.arange(F), np.arange(F)))
-VALUES = np.array([1.0, -0.5, 0.2, 0.8])
-PRIOR = np.array([0.7, 0.7, 0.2, -1.0])
 PROCESSES = {
   name: bridge.Bridge(schedule=oracles.CLOSED[name].schedule)
   for name in ('bridge_gmax', 'fading')
 }
-# Two names for one sampler are one case.
-SAMPLERS = {repr(make()): make() for make in table.SAMPLERS.values()} | {
-  'Implicit(eta=0.5)': implicit.Implicit(eta=0.5)
-}
-KNOWN = {'all': (), 'image_to_video': (0,), 'interpolate': (0, F - 1)}
-
-
-def _video(x):
-  return jnp.asarray(x).reshape(1, F, 1, 1, 1)
-
-
-@functools.partial(jax.jit, static_argnums=(0, 1))
-def _moments(process, sampler, start, spread, times):
-  """Of the output, when the start is `start + spread @ unit noise`."""
-  denoise = oracles.gaussian_denoiser(process, MEAN, COV, _video(PRIOR))
-
-  def sample(noise):
-    first, rest = noise[:2].ravel(), noise[2:]
-    out = loop.run(
-      sampler,
-      process,
-      denoise,
-      _video(start + spread @ first),
-      times,
-      prior=_video(PRIOR),
-      noise=lambda k: _video(rest[k]),
-    )
-    return out.ravel()
-
-  return oracles.affine_moments(sample, jnp.zeros((len(times) + 1, F)))
-
-
-def _padded(times):
-  """Per-frame times [steps + 1, f] -> [ROWS + 1, 1, f], one compilation."""
-  rest = np.repeat(times[-1:], ROWS + 1 - len(times), axis=0)
-  return jnp.asarray(np.concatenate([times, rest])[:, None])
-
-
-def _task_moments(process, sampler, task, steps):
-  known = KNOWN[task]
-  u = (plans.TASKS | {'all': plans.progress})[task](steps, F)
-  start = np.where(np.isin(np.arange(F), known), VALUES, PRIOR)
-  times = _padded(process.schedule.T * (1 - u))
-  return _moments(process, sampler, start, np.zeros((F, 2 * F)), times)
-
-
-@pytest.mark.parametrize('name', PROCESSES)
-@pytest.mark.parametrize('kind', SAMPLERS)
-@pytest.mark.parametrize('task', KNOWN)
-def test_samples_converge_to_the_true_conditional(task, kind, name):
-  """Errors fall as 1 / steps, so `2 cov(2n) - cov(n)` is almost the limit.
-
-  The mean is exact in any number of steps: the exact denoiser, asked at the
-  mean, answers with the conditional mean.
-  """
-  known = KNOWN[task]
-  true_mean, true_cov = oracles.conditional(MEAN, COV, known, VALUES)
-  (_, rough), (mean, cov) = (
-    _task_moments(PROCESSES[name], SAMPLERS[kind], task, steps)
-    for steps in (ROWS // 2, ROWS)
-  )
-  np.testing.assert_allclose(mean, true_mean, atol=1e-10)
-  np.testing.assert_allclose(cov, true_cov, atol=0.07)
-  np.testing.assert_allclose(2 * cov - rough, true_cov, atol=0.013)
-  held = np.isin(np.arange(F), known)
-  np.testing.assert_array_equal(mean[held], VALUES[held])
-  assert not cov[held].any()
-
-
-def test_frames_that_set_out_one_after_another_converge_to_the_joint():
-  """Any plan will do: here frame i + 1 leaves when i is 30 % of its way."""
-
-  def covariance(steps):
-    u = np.linspace(0, 1 + 0.3 * (F - 1), steps + 1)[:, None]
-    u = np.clip(u - 0.3 * np.arange(F), 0.0, 1.0)
-    start = PRIOR, np.zeros((F, 2 * F)), _padded(1 - u)
-    return _moments(PROCESSES['bridge_gmax'], implicit.Implicit(), *start)[1]
-
-  rough, fine = covariance(ROWS // 2), covariance(ROWS)
-  np.testing.assert_allclose(2 * fine - rough, COV, atol=0.01)
-
-
-@pytest.mark.parametrize('kind', SAMPLERS)
-def test_order_is_one_inside_the_ends(kind):
-  """From an exact draw at times above to times below, per frame."""
-  closed, process = oracles.CLOSED['fading'], PROCESSES['fading']
-  late, early = np.array([1.6, 1.5, 1.3, 1.2]), np.array([0.5, 0.8, 0.4, 0.6])
-  a, b, c = closed.marginal(late, np.full(F, 2.0))
-  root = a[:, None] * np.linalg.cholesky(COV)
-  start = a * MEAN + b * PRIOR, np.concatenate([root, np.diag(c)], axis=1)
-  a, b, c = closed.marginal(early, np.full(F, 2.0))
-  want = a[:, None] * COV * a + np.diag(c**2)
-  errors = []
-  for steps in (20, 40, 80, 160):
-    times = _padded(np.linspace(late, early, steps + 1))
-    mean, cov = _moments(process, SAMPLERS[kind], *start, times)
-    np.testing.assert_allclose(mean, a * MEAN + b * PRIOR, atol=1e-10)
-    errors.append(np.abs(cov - want).max())
-  orders = np.log2(np.divide(errors[:-1], errors[1:]))
-  np.testing.assert_allclose(orders[-1], 1.0, atol=0.06)
-  assert errors[-1] < 0.01
+SAMPLERS = walks.SAMPLERS | {'ddim:eta=0.5': implicit.Implicit(eta=0.5)}
+# Marginals are kept in any number of steps; Euler's are straight in time.
+EXACT = [kind for kind in SAMPLERS if kind != 'euler_maruyama']
 
 
 @pytest.mark.parametrize('name', PROCESSES)
@@ -175,7 +74,7 @@ def test_first_step_from_T_has_the_noise_of_the_marginal(kind, name):
 
 
 @pytest.mark.parametrize('name', PROCESSES)
-@pytest.mark.parametrize('kind', SAMPLERS)
+@pytest.mark.parametrize('kind', EXACT)
 def test_point_data_keeps_the_marginal_in_any_number_of_steps(kind, name):
   """kept^2 + fresh^2 = c_s^2, whatever eta; checked to rounding."""
   closed, process = oracles.CLOSED[name], PROCESSES[name]
@@ -265,3 +164,46 @@ def test_samplers_compare_by_value_so_that_jit_may_hold_them(kind):
   assert one == other
   assert hash(one) == hash(other)
   assert implicit.Implicit(eta=0.5) != implicit.Implicit(eta=0.0)
+
+
+@pytest.mark.parametrize('kind', table.SAMPLERS)
+def test_rows_keep_the_protocol(kind):
+  assert isinstance(table.SAMPLERS[kind](), loop.Sampler)
+
+
+@pytest.mark.parametrize(
+  ('kind', 'order'),
+  [
+    ('ddpm', 1),
+    ('euler', 1),
+    ('dbim2', 2),
+    ('dbim3', 3),
+    ('dpmpp_2m', 2),
+    ('dpmpp_2m_sde', 2),
+    ('heun', 2),
+    ('ddbm', 1),
+    ('euler_maruyama', 1),
+  ],
+)
+def test_declared_orders(kind, order):
+  assert table.SAMPLERS[kind]().order == order
+
+
+@pytest.mark.parametrize(
+  ('make', 'message'),
+  [
+    (lambda: implicit.Implicit(eta=1.5), r'eta is 1.5, want a number in'),
+    (lambda: implicit.Implicit(eta=-0.1), r'eta is -0.1, want a number in'),
+    (lambda: multistep.Multistep(order=4), 'order is 4, want 1, 2 or 3'),
+    (lambda: heun.Heun(churn=-0.1), 'churn is -0.1 and churn_noise 1'),
+    (lambda: heun.Heun(churn_noise=-2.0), 'churn is 0 and churn_noise -2'),
+    (lambda: heun.HybridHeun(churn=1.0), r'churn is 1, want a number in'),
+    (
+      lambda: euler_maruyama.EulerMaruyama(noise_scale=-1.0),
+      'noise_scale is -1, want a number of at least 0',
+    ),
+  ],
+)
+def test_impossible_options_are_refused(make, message):
+  with pytest.raises(ValueError, match=message):
+    make()

@@ -1,5 +1,7 @@
 """Sampling at its border: what a sample's result may depend on."""
 
+import dataclasses
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -7,14 +9,13 @@ import numpy as np
 import pytest
 import tiny
 
-from framebridge_jax import arrays
-from framebridge_jax.processes import priors
-from framebridge_jax.samplers import ancestral, grids, implicit
+import samples
+from framebridge_jax.processes import clocks, priors
+from framebridge_jax.samplers import ancestral, grids
 from framebridge_jax.tasks import generate, plans
 from framebridge_jax.training import sharding
 
 B, PAD = 8, 6
-NULL = tiny.CLASSES
 MODEL = tiny.make_denoiser(tiny.make_latte(anchor=True))
 SAMPLER = ancestral.Ancestral()
 
@@ -39,17 +40,13 @@ def _source(batch=B, seed=0):
   return jnp.asarray(values, jnp.float32)
 
 
-def _keys(ids, seed=0):
-  return arrays.sample_keys(jax.random.key(seed), jnp.asarray(ids, jnp.int32))
-
-
 LABELS = jnp.arange(B, dtype=jnp.int32) % tiny.CLASSES
 
 
 def _task(num_steps=3, plan=plans.image_to_video):
   return generate.Task(
     plan=plan(num_steps, tiny.FRAMES),
-    grid=grids.quadratic(1.0),
+    grid=grids.quadratic(MODEL.process, num_steps),
     prior=priors.replicate,
     pad_to=PAD,
   )
@@ -61,11 +58,13 @@ def _generate(variables, *, rows=slice(None), model=MODEL, **changes):
     'task': _task(),
     'source': _source()[rows],
     'label': LABELS[rows],
-    'keys': _keys(range(B))[rows],
-    'scale': 1.0,
-    'null_label': NULL,
+    'keys': samples.keys(range(B))[rows],
+    'guide': generate.Guidance(),
+    'null_label': samples.NULL,
     'sampler': SAMPLER,
   }
+  if 'scale' in changes:
+    changes['guide'] = generate.Guidance(scale=changes.pop('scale'))
   given |= changes
   sampler, task = given.pop('sampler'), given.pop('task')
   return generate.generate(model, sampler, variables, task, **given)
@@ -82,7 +81,7 @@ def _relative(got, want):
 
 
 def test_a_sample_s_noise_is_bit_equal_alone_and_among_eight():
-  keys = _keys(range(B))
+  keys = samples.keys(range(B))
   together = generate.walk_noise(keys, jnp.asarray(4), _source())
   for row in (0, 5):
     alone = generate.walk_noise(keys[row : row + 1], jnp.asarray(4), _source(1))
@@ -94,11 +93,11 @@ def test_a_sample_s_noise_is_bit_equal_alone_and_among_eight():
 def test_noise_is_bit_equal_on_one_and_on_four_devices():
   mesh = sharding.make_mesh({'data': 4, 'fsdp': 1, 'tensor': 1, 'frames': 1})
   keys, like = jax.device_put(
-    (_keys(range(B)), _source()), sharding.batch_sharding(mesh)
+    (samples.keys(range(B)), _source()), sharding.batch_sharding(mesh)
   )
   split = jax.jit(generate.walk_noise)(keys, jnp.asarray(4), like)
   assert len(split.sharding.device_set) == 4
-  whole = generate.walk_noise(_keys(range(B)), jnp.asarray(4), _source())
+  whole = generate.walk_noise(samples.keys(range(B)), jnp.asarray(4), _source())
   np.testing.assert_array_equal(split, whole)
 
 
@@ -113,7 +112,7 @@ def test_samples_and_seeds_differ(variables, eight):
   same = _generate(variables, source=source, label=label)
   gaps = np.abs(same[:, None] - same[None])[:, :, 1:].max((2, 3, 4, 5))
   assert gaps[~np.eye(B, dtype=bool)].min() > 1e-2
-  other = _generate(variables, keys=_keys(range(B), seed=1))
+  other = _generate(variables, keys=samples.keys(range(B), seed=1))
   assert (np.abs(other - eight)[:, 1:].max((1, 2, 3, 4)) > 1e-2).all()
 
 
@@ -122,7 +121,7 @@ def test_samples_are_the_same_on_one_and_on_four_devices(variables, eight):
   split = sharding.batch_sharding(mesh)
   whole = jax.sharding.NamedSharding(mesh, jax.P())
   source, label, keys = jax.device_put(
-    (_source(), LABELS, _keys(range(B))), split
+    (_source(), LABELS, samples.keys(range(B))), split
   )
   got = _generate(
     jax.device_put(variables, whole), source=source, label=label, keys=keys
@@ -145,31 +144,13 @@ def test_unknown_frames_of_the_source_are_not_read(variables, eight):
   np.testing.assert_array_equal(_generate(variables, source=spoiled), eight)
 
 
-def test_one_compilation_serves_step_counts_tasks_scales_and_seeds(variables):
-  # A sampler of its own, so that no other test has compiled this before.
-  sampler = implicit.Implicit(eta=0.123)
-  before = generate._sample._cache_size()
-  for changes in (
-    {'task': _task(2)},
-    {'task': _task(PAD)},
-    {'task': _task(3, plans.interpolate)},
-    {'keys': _keys(range(B), seed=7)},
-    {'label': LABELS[::-1]},
-  ):
-    _generate(variables, sampler=sampler, **changes)
-  assert generate._sample._cache_size() == before + 1
-  for scale in (2, 7.5, 0.5):
-    _generate(variables, sampler=sampler, scale=scale)
-  assert generate._sample._cache_size() == before + 2
-
-
 def test_a_plan_longer_than_the_loop_is_refused(variables):
   with pytest.raises(ValueError, match=rf'{PAD + 1} steps.*loop {PAD};'):
     _generate(variables, task=_task(PAD + 1))
 
 
 def test_guidance_of_scale_zero_is_sampling_the_null_class(variables, eight):
-  null = _generate(variables, label=jnp.full_like(LABELS, NULL))
+  null = _generate(variables, label=jnp.full_like(LABELS, samples.NULL))
   got = _generate(variables, scale=0.0)
   assert _relative(got, null) < 1e-5
   assert _relative(eight, null) > 1e-2
@@ -177,7 +158,7 @@ def test_guidance_of_scale_zero_is_sampling_the_null_class(variables, eight):
 
 def test_guidance_of_the_null_class_is_nothing(variables):
   """Whatever the scale: the two answers are one."""
-  labels = jnp.full_like(LABELS, NULL)
+  labels = jnp.full_like(LABELS, samples.NULL)
   plain = _generate(variables, label=labels)
   assert _relative(_generate(variables, label=labels, scale=5.0), plain) < 1e-5
 
@@ -197,3 +178,14 @@ def test_a_network_that_knows_the_clip_animates_it():
   got = _generate({'params': {'clip': wish}}, model=tiny.make_denoiser(Wish()))
   np.testing.assert_allclose(got[:, 1:], wish[:, 1:], atol=2e-6)
   np.testing.assert_array_equal(got[:, 0], _source()[:, 0])
+
+
+def test_a_diffusion_generates_with_a_real_network(variables):
+  model = dataclasses.replace(
+    samples.make(samples.DIFFUSION, MODEL.network, 'v'),
+    clock=clocks.Continuous(),
+  )
+  got = _generate(variables, model=model)
+  np.testing.assert_array_equal(got[:, 0], _source()[:, 0])
+  assert np.isfinite(got).all()
+  assert (np.abs(got - _source())[:, 1:].max((2, 3, 4)) > 1e-2).all()

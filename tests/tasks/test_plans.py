@@ -3,26 +3,43 @@
 import numpy as np
 import pytest
 
+from framebridge_jax.processes import bridge, schedules
 from framebridge_jax.samplers import grids
 from framebridge_jax.tasks import plans
 
 STEPS, FRAMES = 8, 5
-# task -> the frames that it knows (FVDM 2.4).
-KNOWN = {'image_to_video': [0], 'interpolate': [0, FRAMES - 1]}
-every = pytest.mark.parametrize('name', plans.TASKS)
-UNIFORM = grids.uniform(1.0)
+# Tasks whose frames are known or travel in equal steps: task, options and the
+# frames that it knows (FVDM 2.4).
+KNOWN = [
+  ('generate', {}, []),
+  ('image_to_video', {}, [0]),
+  ('interpolate', {}, [0, 4]),
+  ('keyframes', {'known': '3'}, [3]),
+  ('keyframes', {'known': '0 2 3'}, [0, 2, 3]),
+  ('extend', {}, [0, 1, 2, 3]),
+  ('extend', {'overlap': 2}, [0, 1]),
+  ('transition', {}, [0, 1, 3, 4]),
+  ('transition', {'overlap': 1}, [0, 4]),
+  ('next_frame', {}, [0, 1, 2, 3]),
+]
+# Tasks in which every frame goes its own way.
+OWN_WAY = {'progressive', 'staggered', 'rolling', 'edit'}
+PROCESS = bridge.Bridge(schedule=schedules.BridgeGmax(T=3.0))
+UNIFORM = grids.GRIDS['uniform'](PROCESS, STEPS)
 
 
-def test_every_task_of_the_table_has_its_known_frames_here():
-  assert set(KNOWN) == set(plans.TASKS)
+def test_every_task_of_the_table_is_tested_here():
+  assert {name for name, _, _ in KNOWN} | OWN_WAY == set(plans.TASKS)
 
 
-@every
-def test_known_frames_stand_at_one_and_the_others_travel_in_equal_steps(name):
-  u = plans.TASKS[name](STEPS, FRAMES)
+@pytest.mark.parametrize(('name', 'options', 'known'), KNOWN, ids=str)
+def test_known_frames_stand_at_one_and_the_others_travel_in_equal_steps(
+  name, options, known
+):
+  u = plans.TASKS[name](STEPS, FRAMES, **options)
   assert u.shape == (STEPS + 1, FRAMES)
   for frame in range(FRAMES):
-    if frame in KNOWN[name]:
+    if frame in known:
       np.testing.assert_array_equal(u[:, frame], np.ones(STEPS + 1))
     else:
       assert u[0, frame] == 0
@@ -30,22 +47,101 @@ def test_known_frames_stand_at_one_and_the_others_travel_in_equal_steps(name):
       np.testing.assert_allclose(np.diff(u[:, frame]), 1 / STEPS, rtol=1e-12)
 
 
+def test_progressive_gives_frame_i_the_time_min_of_a_tenth_i_t_and_t():
+  """FVDM 2.4, i = 1..N: none is known, and all end clean."""
+  frames = 12
+  t = 1 - plans.progressive(STEPS, frames)
+  for k, clip_time in enumerate(np.linspace(1, 0, STEPS + 1)):
+    want = [min(0.1 * i * clip_time, clip_time) for i in range(1, frames + 1)]
+    np.testing.assert_allclose(t[k], want, atol=1e-12)
+  assert t[0].min() > 0
+  steep = 1 - plans.progressive(STEPS, frames, slope=0.5)
+  np.testing.assert_allclose(steep[0], [0.5] + [1] * 11)
+
+
+def test_staggered_frames_set_out_one_after_another_at_one_pace():
+  u = plans.staggered(8, 5)
+  # Time 2 ways long, 5 frames a quarter of a way apart: 4 steps a way.
+  for frame in range(5):
+    want = np.clip((np.arange(9) - frame) / 4, 0, 1)
+    np.testing.assert_allclose(u[:, frame], want, atol=1e-12)
+
+
+def test_staggered_without_a_lag_is_plain_generation():
+  np.testing.assert_array_equal(
+    plans.staggered(STEPS, FRAMES, lag=0.0), plans.generate(STEPS, FRAMES)
+  )
+  assert plans.staggered(STEPS, 1).shape == (STEPS + 1, 1)
+
+
+def test_rolling_hands_the_clip_over_without_a_jump():
+  """Where a frame ends a tick, the place before it begins the next one."""
+  u = plans.rolling(STEPS, FRAMES)
+  np.testing.assert_allclose(u[0, :-1], u[-1, 1:], atol=1e-12)
+  np.testing.assert_allclose(u[-1, 0], 1)
+  np.testing.assert_allclose(u[0, -1], 0)
+  np.testing.assert_allclose(u[0], [0.8, 0.6, 0.4, 0.2, 0.0])
+  np.testing.assert_allclose(np.diff(u, axis=0), 1 / (STEPS * FRAMES))
+
+
+def test_edited_frames_set_out_from_their_strength():
+  """SDEdit: time runs from `strength` T to 0."""
+  t = 1 - plans.edit(4, 3, strength=0.6)
+  want = np.array([0.6, 0.45, 0.3, 0.15, 0.0])
+  np.testing.assert_allclose(t, want[:, None] * np.ones(3), atol=1e-12)
+  np.testing.assert_array_equal(
+    plans.edit(4, 3, strength=1.0), plans.generate(4, 3)
+  )
+
+
+def test_edits_have_a_strength_a_frame_and_frames_of_none_are_known():
+  t = 1 - plans.edit_frames(2, np.array([0.0, 0.5, 1.0]))
+  np.testing.assert_array_equal(t, [[0, 0.5, 1], [0, 0.25, 0.5], [0, 0, 0]])
+
+
+@pytest.mark.parametrize('name', plans.TASKS)
+def test_no_frame_of_a_task_ever_goes_back(name):
+  u = plans.TASKS[name](STEPS, FRAMES)
+  assert u.min() >= 0
+  assert u.max() <= 1
+  assert np.diff(u, axis=0).min() >= 0
+  assert (np.diff(u, axis=0).max(axis=1) > 0).all()
+
+
+REFUSED = [
+  ('keyframes', {'known': '0 9'}, r'\[9\].*5 frames'),
+  ('keyframes', {'known': '-1'}, r'\[-1\].*count from 0'),
+  ('keyframes', {'known': 'first'}, r"'first'.*such as 0 7 15"),
+  ('keyframes', {'known': '0 1 2 3 4'}, 'all 5 frames are known'),
+  ('extend', {'overlap': 5}, 'all 5 frames are known'),
+  ('extend', {'overlap': 7}, r'\[5, 6\].*5 frames'),
+  ('transition', {'overlap': 3}, 'all 5 frames are known'),
+]
+
+
+@pytest.mark.parametrize(('name', 'options', 'message'), REFUSED, ids=str)
+def test_known_frames_that_make_no_sense_are_refused(name, options, message):
+  with pytest.raises(ValueError, match=message):
+    plans.TASKS[name](STEPS, FRAMES, **options)
+
+
 def test_progress_without_known_frames_moves_all():
   u = plans.progress(4, 2)
   np.testing.assert_allclose(u, np.arange(5)[:, None] / 4 * np.ones(2))
 
 
-@every
-@pytest.mark.parametrize('grid', grids.GRIDS)
+@pytest.mark.parametrize('name', ['generate', 'interpolate'])
+@pytest.mark.parametrize('grid', ['uniform', 'quadratic', 'karras', 'log_snr'])
 def test_times_go_from_T_to_zero_and_known_frames_stand_at_zero(name, grid):
-  T = 3.0
+  known = {'generate': [], 'interpolate': [0, 4]}[name]
   u = plans.TASKS[name](STEPS, FRAMES)
-  t = plans.time_plan(u, grids.GRIDS[grid](T), batch=2, pad_to=STEPS)
+  made = grids.GRIDS[grid](PROCESS, STEPS)
+  t = plans.time_plan(u, made, batch=2, pad_to=STEPS)
   assert t.shape == (STEPS + 1, 2, FRAMES)
   assert t.dtype == np.float32
-  unknown = [i for i in range(FRAMES) if i not in KNOWN[name]]
-  np.testing.assert_array_equal(t[:, :, KNOWN[name]], 0)
-  np.testing.assert_array_equal(t[0][:, unknown], T)
+  unknown = [i for i in range(FRAMES) if i not in known]
+  np.testing.assert_array_equal(t[:, :, known], 0)
+  np.testing.assert_array_equal(t[0][:, unknown], 3.0)
   np.testing.assert_array_equal(t[-1], 0)
   assert (np.diff(t[:, :, unknown], axis=0) < 0).all()
 
@@ -53,16 +149,16 @@ def test_times_go_from_T_to_zero_and_known_frames_stand_at_zero(name, grid):
 def test_padding_repeats_the_last_row_for_every_sample():
   u = plans.progress(3, 2, known=(1,))
   t = plans.time_plan(u, UNIFORM, batch=2, pad_to=5)
-  want = np.array([1, 2 / 3, 1 / 3, 0, 0, 0], np.float32)
+  want = np.array([3, 2, 1, 0, 0, 0], np.float32)
   for sample in range(2):
-    np.testing.assert_allclose(t[:, sample, 0], want, atol=1e-7)
+    np.testing.assert_allclose(t[:, sample, 0], want, atol=1e-6)
     np.testing.assert_array_equal(t[:, sample, 1], np.zeros(6))
 
 
 def test_padding_of_a_plan_that_stops_early_stays_where_it_stopped():
   u = plans.progress(4, 2)[:3]
   t = plans.time_plan(u, UNIFORM, batch=1, pad_to=4)
-  np.testing.assert_array_equal(t[2:, 0], np.full((3, 2), 0.5))
+  np.testing.assert_array_equal(t[2:, 0], np.full((3, 2), 1.5))
 
 
 def test_a_plan_longer_than_the_loop_names_both_numbers():

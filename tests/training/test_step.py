@@ -11,7 +11,7 @@ import optax
 import pytest
 import tiny
 
-from framebridge_jax.processes import priors
+from framebridge_jax.processes import priors, times
 from framebridge_jax.training import losses, sharding, state, step
 
 STEPS = 3
@@ -44,15 +44,13 @@ def _batch(batch=8, seed=0):
 def _train(sizes):
   """Losses and parameters of three steps, and how often they were traced."""
   traces = []
-  loss = losses.BridgeLoss(
+  loss = losses.DenoiserLoss(
     denoiser=tiny.make_denoiser(NETWORK),
     encode=lambda video: video.astype(jnp.float32) / 127.5 - 1,
     prior=priors.replicate,
     weight=losses.SnrWeight(floor=4.0, most=24.0),
     task_mix=(('first', 0.5), ('first_and_last', 0.5)),
-    t_min=1e-3,
-    p_frames=0.3,
-    p_end=0.1,
+    times=times.Ptss(p_frames=0.3, p_end=0.1),
     label_dropout=0.2,
     null_label=tiny.CLASSES,
   )

@@ -1,0 +1,121 @@
+"""A teacher's knowledge on a bridge: exact answers stay exact."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import teachers
+import toys
+from framebridge_jax import denoiser
+
+T = np.array([[0.0, 0.3, 0.7, 0.95], [0.5, 0.5, 0.05, 0.9]])
+MEAN = np.array([0.5, -1.0, 0.2, 0.8])
+COV = 0.7 * 0.8 ** np.abs(np.subtract.outer(np.arange(4), np.arange(4)))
+
+
+def _posterior_mean(y, a, c):
+  """E[z0 | y = a z0 + c eps] of frames N(MEAN, COV), pixel by pixel."""
+  y, flat = np.asarray(y), (*a.shape, -1)
+  signal = a[..., None] * COV
+  seen = signal * a[:, None] + np.eye(4) * c[..., None] ** 2
+  away = y.reshape(flat) - (a * MEAN)[..., None]
+  gain = np.swapaxes(np.linalg.solve(seen, signal), 1, 2)
+  return (MEAN[:, None] + gain @ away).reshape(y.shape)
+
+
+def _target(prediction, z, x0, alpha, sigma):
+  """What the networks of the literature are trained to say."""
+  eps = (z - alpha * x0) / np.where(sigma > 0, sigma, 1.0)
+  out = 0.5 * sigma / np.sqrt(sigma**2 + 0.25)
+  return {
+    'eps': eps,
+    'v': alpha * eps - sigma * x0,
+    'flow': eps - x0,
+    'edm': (x0 - 0.25 / (sigma**2 + 0.25) * z) / np.where(out > 0, out, 1.0),
+  }[prediction]
+
+
+def _exact(teacher):
+  """The best network of Gaussian videos; EDM's is fed c_in z."""
+
+  def says(z, t):
+    alpha, sigma = teacher.alpha(t), teacher.sigma(t)
+    if teacher.prediction == 'edm':
+      z = z * toys.line_up(np.sqrt(sigma**2 + 0.25))
+    x0 = _posterior_mean(z, alpha, sigma)
+    alpha, sigma = toys.line_up(alpha), toys.line_up(sigma)
+    return _target(teacher.prediction, z, x0, alpha, sigma)
+
+  return teachers.Answers(says)
+
+
+def _error_of_the_aligned(teacher, bridge_name, t=T):
+  """Against the exact denoiser of the bridge, whose prior tells nothing."""
+  model = teachers.align(teacher, _exact(teacher), bridge_name)
+  zt, _, _, prior = teachers.bridge_latents(bridge_name, t)
+  a, b, c = teachers.marginal(bridge_name, t)
+  got = model({}, zt, jnp.asarray(t), toys.given(prior)).x0
+  want = _posterior_mean(zt - toys.line_up(b) * prior, a, c)
+  want = np.where(toys.line_up(t) == 0, zt, want)
+  return np.abs(got - want).max()
+
+
+@pytest.mark.parametrize('bridge_name', teachers.BRIDGES)
+@pytest.mark.parametrize('name', teachers.CONTINUOUS)
+def test_an_exact_teacher_aligned_is_the_exact_bridge_denoiser(
+  name, bridge_name
+):
+  """FrameBridge Proposition 2, per frame, a known frame among them."""
+  teacher = teachers.TEACHERS[name]
+  assert _error_of_the_aligned(teacher, bridge_name) < 1e-9
+
+
+@pytest.mark.parametrize('name', teachers.TABLES)
+def test_an_exact_table_aligned_is_exact_at_its_entries(name):
+  teacher = teachers.TEACHERS[name]
+  at = np.array([[0, 99, 500, 998], [300, 40, 700, 2]])
+  bars = np.square(teacher.alpha((at + 1) / 1000))
+  t = teachers.time_of('vp', bars / (1 - bars))
+  assert _error_of_the_aligned(teacher, 'vp', t) < 1e-7
+
+
+@pytest.mark.parametrize('name', teachers.TABLES)
+def test_an_exact_table_aligned_is_close_between_its_entries(name):
+  """Linear in SNR (FrameBridge D.3.1) where the table is linear in its log."""
+  t = np.array([[0.0, 0.2, 0.35, 0.5], [0.45, 0.1, 0.05, 0.55]])
+  teacher = teachers.TEACHERS[name]
+  assert 1e-5 < _error_of_the_aligned(teacher, 'bridge_gmax', t) < 6e-3
+
+
+def test_an_edm_teacher_errs_where_a_bridge_is_noisier_than_it_ever_was():
+  short = teachers.edm('edm', 80.0)
+  assert 1e-3 < _error_of_the_aligned(short, 'vp') < 5e-3
+  assert _error_of_the_aligned(short, 'bridge_gmax') < 1e-9
+
+
+# Times of each teacher at entries of its table and in its range of SNR.
+OWN = np.array([[0.004, 0.1, 0.25, 0.4], [0.55, 0.6, 0.7, 0.8]])
+
+
+@teachers.pairs
+def test_at_initialisation_a_teacher_says_what_it_says_on_its_own_inputs(
+  name, bridge_name
+):
+  """The bridge latent is k z~ + b prior for the teacher's own z~ and t~.
+
+  With prediction x0 the answer is the raw output itself.
+  """
+  teacher = teachers.TEACHERS[name]
+  own = OWN * (5.0 if name.startswith('edm') else 1.0)
+  alpha, sigma = teacher.alpha(own), teacher.sigma(own)
+  t = teachers.time_of(bridge_name, (alpha / sigma) ** 2)
+  _, b, c = teachers.marginal(bridge_name, t)
+  shown, prior = teachers.draw(2)
+  zt = toys.line_up(c / sigma) * shown + toys.line_up(b) * prior
+  network = teachers.Answers(teachers.bend)
+  for prediction in ('x0', teacher.prediction):
+    plain = teacher.make(network, prediction)
+    aligned = denoiser.align(plain, teachers.BRIDGES[bridge_name])
+    want = plain({}, shown, jnp.asarray(own), toys.given(prior)).x0
+    got = aligned({}, zt, jnp.asarray(t), toys.given(prior)).x0
+    np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5)

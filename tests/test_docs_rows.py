@@ -1,0 +1,97 @@
+"""Documented tables of rows show every row of the code, with its options."""
+
+import importlib
+import pathlib
+import re
+
+import pytest
+
+import pages
+from framebridge_jax import arguments
+
+ROWS = re.compile(r'<!-- rows of (\S+) -->\s*((?:\|.*\n)+)')
+
+
+def table_of(name: str):
+  """A table of rows by its dotted name below the package."""
+  module, _, attribute = name.rpartition('.')
+  module = importlib.import_module(f'framebridge_jax.{module}')
+  return getattr(module, attribute)
+
+
+def wrong_options(text: str, table) -> list[str]:
+  """Rows that are missing, unknown, or shown with other options.
+
+  Column 1 holds the names, in order; a column `options`, if there is one, what
+  stands behind their colon.
+  """
+  head, _, *lines = text.strip().splitlines()
+  heads = [cell.strip() for cell in head.split('|')[1:-1]]
+  shown = {}
+  for line in lines:
+    cells = [cell.strip() for cell in line.split('|')[1:-1]]
+    options = cells[heads.index('options')] if 'options' in heads else ''
+    for name in _quoted(cells[0]):
+      shown[name] = ','.join(_quoted(options))
+  wrong = [
+    name for name in (*shown, *table) if (name in shown) != (name in table)
+  ]
+  for name in shown.keys() & table.keys():
+    defaults = arguments.options_of(table[name])
+    try:
+      values = arguments.parse_arg(shown[name], **defaults)
+      keys = {item.partition('=')[0] for item in shown[name].split(',') if item}
+    except ValueError:
+      values, keys = {}, set()
+    if values != defaults or keys != set(defaults):
+      wrong.append(name)
+  return sorted(wrong)
+
+
+def _quoted(cell):
+  return re.findall(r'`([^`]*)`', cell)
+
+
+def _tables_of_rows():
+  return [
+    (str(page), name, text)
+    for page in pages.PAGES
+    for name, text in ROWS.findall(pages.said_in(page))
+  ]
+
+
+@pytest.mark.parametrize(
+  ('page', 'name', 'text'),
+  _tables_of_rows(),
+  ids=[f'{page}-{name}' for page, name, _ in _tables_of_rows()],
+)
+def test_table_shows_every_row_and_its_options(page, name, text):
+  assert not wrong_options(text, table_of(name)), page
+
+
+def test_a_wrong_table_of_rows_is_found():
+  def row(key=1, *, eta: float = 0.5):
+    return key, eta
+
+  table = {'a': row, 'b': lambda: 0}
+  head = '| name | options |\n|---|---|\n'
+  right = head + '| `a` | `eta=0.5` |\n| `b` | |\n'
+  assert wrong_options(right, table) == []
+  assert wrong_options(head + '| `a` | `eta=0.5` |\n', table) == ['b']
+  assert wrong_options(right + '| `c` | |\n', table) == ['c']
+  assert wrong_options(right.replace('0.5', '0.4'), table) == ['a']
+  assert wrong_options(right.replace('`eta=0.5`', ''), table) == ['a']
+  assert wrong_options(right.replace('eta', 'tea'), table) == ['a']
+  assert wrong_options('| name |\n|---|\n| `b` |\n', {'b': row}) == ['b']
+
+
+def test_the_architecture_lists_all_tables_and_their_rows():
+  """Column 2 is a table of the package, column 3 its rows, in order."""
+  page = pages.said_in(pathlib.Path('docs/architecture.md'))
+  text = page.partition('| key | table | rows |\n|---|---|---|\n')[2]
+  lines = text.partition('\n\n')[0].splitlines()
+  assert len(lines) > 15
+  for line in lines:
+    _, name, rows = (cell.strip() for cell in line.split('|')[1:-1])
+    shown = _quoted(rows.partition(';')[0])
+    assert shown == list(table_of(name.strip('`'))), name
