@@ -43,10 +43,12 @@ def get_config() -> ml_collections.ConfigDict:
     'weight_decay': 0.05,
     'b2': 0.99,
     'clip_norm': 1.0,
+    'freeze': '',
   }
   config.ema_decay = 0.98
   config.init_from = ''
   config.init_fresh = ''
+  config.init_surgery = False
 
   config.train = {
     'num_steps': 1000,

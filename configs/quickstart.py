@@ -56,9 +56,12 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
     'schedule': 'bridge_gmax:b0=0.01,b1=50.0',
   }
   config.prior = 'replicate'
+  config.prior_from = ''  # of prior neural: the weights of F
+  config.hold_given = True  # given frames stand at t = 0 and come back as given
   config.denoiser = {
     'prediction': 'x0',
     'view': 'residual',
+    'shown': 'replicate',  # on the network's channels
     'clock': 'continuous',
     'teacher': '',  # of view aligned: the schedule it was trained on
     'lookup': 'own',
@@ -70,6 +73,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
     'depth': 6,
     'heads': 4,
     'classes': 10,
+    'prior': True,
     'stem': 24,
     'anchor': True,
   }
@@ -99,10 +103,12 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
     'weight_decay': 0.01,
     'b2': 0.99,
     'clip_norm': 1.0,
+    'freeze': '',
   }
   config.ema_decay = 0.995 if base else 0.98
   config.init_from = '' if base else 'quickstart_base'
   config.init_fresh = '^params/labels/'  # may differ from the weights in shape
+  config.init_surgery = False  # widens and resizes what we know how to
 
   config.train = {
     'num_steps': 1500 if base else 100,

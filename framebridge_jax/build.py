@@ -11,7 +11,7 @@ import ml_collections
 import optax
 from jaxtyping import Array, Key, PyTree
 
-from framebridge_jax import arguments, arrays, denoiser
+from framebridge_jax import arguments, denoiser
 from framebridge_jax.data import codec, sources
 from framebridge_jax.models import digit_reader, latte
 from framebridge_jax.processes import (
@@ -26,6 +26,7 @@ from framebridge_jax.processes import (
 from framebridge_jax.processes import table as processes
 from framebridge_jax.samplers import grids, loop
 from framebridge_jax.samplers import table as samplers
+from framebridge_jax.tasks import generate, plans
 from framebridge_jax.training import losses, optimizers, step
 
 Config = ml_collections.ConfigDict
@@ -33,12 +34,14 @@ Init = Callable[[Key[Array, '']], PyTree]
 
 ASSETS = pathlib.Path(__file__).parent / 'assets'
 WEIGHTS = {'quickstart_base': ASSETS / 'quickstart_base.safetensors'}
+AS_FOUND = -1  # classes: as many as the data have
+NEURAL = 'neural'  # the prior that a network predicts
 DTYPES = {'float32': jnp.float32, 'bfloat16': jnp.bfloat16}
 
 
 def make_codec(config: Config) -> codec.Codec:
   """The codec between pixels and latents."""
-  return codec.CODECS[config.codec]()
+  return make_row(config.codec, codec.CODECS)
 
 
 def make_row(text: str, table: Mapping[str, Callable[..., Any]], *args) -> Any:
@@ -71,12 +74,36 @@ def make_view(config: Config) -> views.MakeView:
   )
 
 
+def make_network(model: Config, dtype: str) -> latte.Latte:
+  """A row of MODELS with its options."""
+  # Options must be hashable, and JSON has made lists of tuples.
+  options = {
+    key: tuple(value) if isinstance(value, list) else value
+    for key, value in model.items()
+  }
+  return latte.MODELS[options.pop('name')](**options, dtype=DTYPES[dtype])
+
+
+def make_conditioning(config: Config) -> denoiser.Conditioning:
+  """What the prior and the network's channels are made of."""
+  shown = config.denoiser.shown
+  return denoiser.Conditioning(
+    prior=_make_prior(config, config.prior),
+    shown=_make_prior(config, shown) if shown else None,
+  )
+
+
+def _make_prior(config, name):
+  if name != NEURAL:
+    return denoiser.Formula(prior=priors.PRIORS[name])
+  network = make_network(config.prior_model, config.dtype)
+  return denoiser.Neural(network=network)
+
+
 def make_denoiser(config: Config) -> denoiser.Denoiser:
   """Network, process and prediction, joined."""
-  model = dict(config.model)
-  network = latte.MODELS[model.pop('name')](**model, dtype=DTYPES[config.dtype])
   return denoiser.Denoiser(
-    network=network,
+    network=make_network(config.model, config.dtype),
     process=make_process(config),
     prediction=predictions.PREDICTIONS[config.denoiser.prediction],
     view=make_view(config),
@@ -152,6 +179,22 @@ def make_grid(config: Config, process: sde.Process) -> grids.Grid:
   return make_row(config.grid, grids.GRIDS, process, config.num_steps)
 
 
+def make_task(
+  config: Config, grid: grids.Grid, num_steps: int, start_noise: float = 1.0
+) -> generate.Task:
+  """Image-to-video: the first frame is held, or given and made anew."""
+  frames = config.data.frames
+  plan = plans.image_to_video if config.hold_given else plans.generate
+  return generate.Task(
+    plan=plan(num_steps, frames),
+    grid=grid,
+    conditioning=make_conditioning(config),
+    given=(0,),
+    pad_to=num_steps,
+    start_noise=start_noise,
+  )
+
+
 def weights_path(name: str) -> pathlib.Path:
   """A weight file by its short name or its path."""
   return WEIGHTS.get(name, pathlib.Path(name))
@@ -163,11 +206,6 @@ def abstract_params(config: Config) -> Any:
   return jax.eval_shape(lambda key: nn.unbox(init(key)), jax.random.key(0))
 
 
-def sample_keys(seed: int, ids) -> arrays.SampleKeys:
-  """One key a sample id, whatever batch it is drawn in."""
-  return arrays.sample_keys(jax.random.key(seed), jnp.asarray(ids, jnp.int32))
-
-
 class Job(NamedTuple):
   """Something that can be trained."""
 
@@ -176,13 +214,33 @@ class Job(NamedTuple):
 
 
 def _denoiser_init(config):
-  network = make_denoiser(config).network
+  return lambda key: _init_bridge(config, key)
+
+
+def _init_bridge(config, key):
+  """Parameters of the network, and of F beside it where there is one."""
+  own, other = jax.random.split(key)
+  variables = _init_latte(config, make_denoiser(config).network, own)
+  if NEURAL in (config.prior, config.denoiser.shown):
+    network = make_network(config.prior_model, config.dtype)
+    prior = _init_latte(config, network, other)['params']
+    variables = {**variables, 'prior': prior}
+  return variables
+
+
+def _init_latte(config, network, key):
   shape = make_codec(config).latent_shape(config.data.frames, config.data.size)
   z = jnp.zeros((1, *shape), jnp.float32)
   t = jnp.zeros(z.shape[:2], jnp.float32)
-  label = jnp.zeros(1, jnp.int32)
-  cond = denoiser.condition(label, z, jnp.ones(t.shape, bool))
-  return lambda key: network.init(key, z, t, cond)
+  cond = latte.Cond(
+    label=jnp.zeros(1, jnp.int32),
+    prior=z,
+    anchor=jnp.zeros(t.shape, jnp.int32),
+    image=z[:, :1],
+    text=jnp.zeros((1, network.text_width), jnp.float32),
+    stride=jnp.ones(1, jnp.float32),
+  )
+  return network.init(key, z, t, cond)
 
 
 def _denoiser_loss(config):
@@ -190,14 +248,29 @@ def _denoiser_loss(config):
   return losses.DenoiserLoss(
     denoiser=make_denoiser(config),
     encode=make_codec(config).encode,
-    prior=priors.PRIORS[config.prior],
+    conditioning=make_conditioning(config),
     weight=make_row(config.loss_weight, losses.LOSS_WEIGHTS),
     task_mix=tuple(sorted(config.task_mix.items())),
+    hold_given=config.hold_given,
     times=times.Ptss(
       draw=make_row(drawing.pop('draw'), times.DRAWS),
       coin=times.COINS[drawing.pop('coin')],
       **drawing,
     ),
+    label_dropout=config.label_dropout,
+    null_label=config.model.classes,
+  )
+
+
+def _prior_init(config):
+  network = make_network(config.model, config.dtype)
+  return lambda key: _init_latte(config, network, key)
+
+
+def _prior_loss(config):
+  return losses.PriorLoss(
+    network=make_network(config.model, config.dtype),
+    encode=make_codec(config).encode,
     label_dropout=config.label_dropout,
     null_label=config.model.classes,
   )
@@ -222,5 +295,6 @@ def _reader(config):
 
 JOBS = {
   'denoiser': Job(_denoiser_init, _denoiser_loss),
+  'neural_prior': Job(_prior_init, _prior_loss),
   'digit_reader': Job(_reader_init, _reader_loss),
 }

@@ -6,12 +6,12 @@ from typing import Any
 
 import ml_collections
 
-from framebridge_jax import build, rules
+from framebridge_jax import build, contradictions, rules
 from framebridge_jax.data import codec, sources
-from framebridge_jax.models import latte
+from framebridge_jax.models import attention, latte
+from framebridge_jax.porting import latte as latte_rows
 from framebridge_jax.processes import (
   clocks,
-  discrete,
   predictions,
   priors,
   saf,
@@ -36,8 +36,12 @@ def check_train(config: ml_collections.ConfigDict) -> None:
   """
   job = config.get('job')
   _refuse(_value(rules.one_of(JOBS), 'job', job))
-  _refuse(_against({**_TRAIN, **JOBS[job]}, config))
-  _refuse(_together(config) + TOGETHER[job](config))
+  table = {**_TRAIN, **JOBS[job]}
+  for key in _NETWORKS.get(job, ()):
+    if key == 'model' or key in config:
+      table |= _network(config, key)
+  _refuse(_against(table, config))
+  _refuse(contradictions.find(config))
 
 
 def check_mode(config: ml_collections.ConfigDict, mode: str) -> None:
@@ -79,9 +83,10 @@ def _refuse(problems):
 def _against(table, config):
   flat = dict(_flatten(config.to_dict()))
   problems = []
+  known = table.keys() | {f'model.{name}' for name in _LATTE}
   for name in sorted(flat.keys() - table.keys()):
     if not name.startswith('task_mix.'):
-      problems.append(f'unknown config key {name}{nearest(name, table)}')
+      problems.append(f'unknown config key {name}{nearest(name, known)}')
   for name, rule in table.items():
     if name not in flat:
       problems.append(f'config key {name} is missing')
@@ -91,6 +96,18 @@ def _against(table, config):
     problems += _value(rules.one_of(times.KNOWN_SETS), 'task_mix', name)
     problems += _value(rules.number(0), f'task_mix.{name}', weight)
   return problems
+
+
+def _network(config, key):
+  """Rules for the options that a network is given, and for those it needs."""
+  options = config.get(key, {})
+  row = latte.MODELS.get(options.get('name'), latte.Latte)
+  fixed = getattr(row, 'keywords', {})
+  return {f'{key}.name': rules.one_of(latte.MODELS)} | {
+    f'{key}.{name}': rule
+    for name, rule in _LATTE.items()
+    if name not in fixed and (name in options or name in _LATTE_NEEDS)
+  }
 
 
 def _value(rule, name, value):
@@ -106,108 +123,6 @@ def _flatten(tree: Mapping[str, Any], prefix=''):
       yield f'{prefix}{name}', value
 
 
-def _together(config):
-  problems = []
-  if config.dataset == 'folder' and not config.data_dir:
-    problems.append(
-      'dataset is folder and data_dir is empty; set --config.data_dir to a '
-      'folder of videos'
-    )
-  if config.init_from and not build.weights_path(config.init_from).is_file():
-    problems.append(
-      f'init_from is {config.init_from!r}, want a weight file, one of '
-      f"{', '.join(build.WEIGHTS)}, or '' to train from nothing"
-    )
-  return problems
-
-
-def _together_denoiser(config):
-  problems = _process(config) + _view(config)
-  if config.data.size % config.model.patch:
-    problems.append(
-      f'data.size {config.data.size} is not a multiple of model.patch '
-      f'{config.model.patch}'
-    )
-  if config.model.width % (4 * config.model.heads):
-    problems.append(
-      f'model.width {config.model.width} is not a multiple of 4 model.heads '
-      f'({config.model.heads})'
-    )
-  if config.model.depth % 2:
-    problems.append(
-      f'model.depth {config.model.depth} is odd; half of the blocks are '
-      f'spatial, half temporal'
-    )
-  task_mix = config.get('task_mix', {})
-  if task_mix.get('first_and_last') and config.data.frames < 3:
-    problems.append(
-      f'data.frames is {config.data.frames}; task_mix.first_and_last leaves '
-      f'nothing to learn below 3'
-    )
-  if not any(task_mix.values()):
-    problems.append('all weights of task_mix are 0; give one at least')
-  return problems
-
-
-def _process(config):
-  """What process, schedule, known sets and clip length refuse together."""
-  problems = []
-  try:
-    build.make_process(config)
-  except ValueError as error:
-    problems.append(f'process: {error}')
-  task_mix = config.get('task_mix', {})
-  if config.process.name == 'bridge' and task_mix.get('none'):
-    problems.append(
-      'task_mix.none is set for a bridge, whose prior is made of known frames; '
-      'use process.name=diffusion'
-    )
-  return problems
-
-
-def _view(config):
-  view, prediction = config.denoiser.view, config.denoiser.prediction
-  if view == 'residual' and prediction in ('eps', 'psi'):
-    return [
-      f'denoiser.prediction is {prediction}; the residual view holds no '
-      f'signal at T, where a prediction of noise says nothing'
-    ]
-  if view == 'aligned':
-    if not config.denoiser.teacher:
-      return [
-        'denoiser.view is aligned and denoiser.teacher is empty; name '
-        'the schedule that the teacher was trained on'
-      ]
-    wrong = _value(
-      rules.made(processes.SCHEDULES),
-      'denoiser.teacher',
-      config.denoiser.teacher,
-    )
-    if wrong:
-      return wrong
-    teacher = build.make_row(config.denoiser.teacher, processes.SCHEDULES)
-    entries = config.denoiser.lookup.partition(':')[0] != 'own'
-    if entries and not isinstance(teacher, discrete.Discrete):
-      return [
-        f'denoiser.lookup is {config.denoiser.lookup!r}, which reads a table; '
-        f'the teacher {config.denoiser.teacher!r} has none, so use own'
-      ]
-  elif config.denoiser.teacher:
-    return [
-      f'denoiser.teacher is {config.denoiser.teacher!r} but denoiser.view is '
-      f'{view!r}; only aligned has a teacher'
-    ]
-  return []
-
-
-def _together_reader(config):
-  del config
-  return []
-
-
-TOGETHER = {'denoiser': _together_denoiser, 'digit_reader': _together_reader}
-
-
 _TRAIN: dict[str, rules.Rule] = {
   'job': rules.one_of(build.JOBS),
   'seed': rules.integer(0),
@@ -221,17 +136,18 @@ _TRAIN: dict[str, rules.Rule] = {
   'data.train_clips': rules.integer(1),
   'data.test_clips': rules.integer(1),
   'data.num_workers': rules.integer(0),
-  'codec': rules.one_of(codec.CODECS),
-  'model.classes': rules.integer(0),
+  'codec': rules.made(codec.CODECS),
   'optimizer.learning_rate': rules.number(0),
   'optimizer.schedule': rules.one_of(optimizers.LEARNING_RATES),
   'optimizer.warmup_steps': rules.integer(0),
   'optimizer.weight_decay': rules.number(0),
   'optimizer.b2': rules.number(0, 1),
   'optimizer.clip_norm': rules.number(1e-6),
+  'optimizer.freeze': rules.text,
   'ema_decay': rules.number(0, 1),
   'init_from': rules.text,
   'init_fresh': rules.text,
+  'init_surgery': rules.flag,
   'train.num_steps': rules.integer(1),
   'train.batch_size': rules.integer(1),
   'train.log_every': rules.integer(1),
@@ -244,24 +160,47 @@ _TRAIN: dict[str, rules.Rule] = {
   'mesh.frames': rules.axis,
 }
 
+_LATTE_NEEDS = ('patch', 'width', 'depth', 'heads')
+_LATTE: dict[str, rules.Rule] = {
+  'patch': rules.integer(1),
+  'width': rules.integer(8),
+  'depth': rules.integer(2),
+  'heads': rules.integer(1),
+  'classes': rules.integer(build.AS_FOUND),
+  'text_width': rules.integer(0),
+  'timed': rules.flag,
+  'learned_variance': rules.flag,
+  'prior': rules.flag,
+  'image_frame': rules.flag,
+  'stride': rules.flag,
+  'trained_grid': rules.sides,
+  'stem': rules.integer(0),
+  'anchor': rules.flag,
+  'scan': rules.flag,
+  'remat': rules.one_of(latte.REMATS),
+  'attention': rules.one_of(attention.ATTENTIONS),
+}
+
+# Which keys of a job's config hold networks.
+_NETWORKS = {
+  'denoiser': ('model', 'prior_model'),
+  'neural_prior': ('model',),
+}
+
 # The keys of each job besides those of _TRAIN.
 JOBS: dict[str, dict[str, rules.Rule]] = {
   'denoiser': {
     'process.name': rules.one_of(processes.PROCESSES),
     'process.schedule': rules.made(processes.SCHEDULES),
-    'prior': rules.one_of(priors.PRIORS),
+    'prior': rules.one_of([*priors.PRIORS, build.NEURAL]),
+    'prior_from': rules.text,
+    'hold_given': rules.flag,
+    'denoiser.shown': rules.one_of(['', *priors.PRIORS, build.NEURAL]),
     'denoiser.prediction': rules.one_of(predictions.PREDICTIONS),
     'denoiser.view': rules.one_of([*views.VIEWS, 'aligned']),
     'denoiser.clock': rules.made(clocks.CLOCKS),
     'denoiser.teacher': rules.optional(rules.made(processes.SCHEDULES)),
     'denoiser.lookup': rules.made(saf.LOOKUPS),
-    'model.name': rules.one_of(latte.MODELS),
-    'model.patch': rules.integer(1),
-    'model.width': rules.integer(8),
-    'model.depth': rules.integer(2),
-    'model.heads': rules.integer(1),
-    'model.stem': rules.integer(0),
-    'model.anchor': rules.flag,
     'dtype': rules.one_of(build.DTYPES),
     'times.draw': rules.made(times.DRAWS),
     'times.coin': rules.one_of(times.COINS),
@@ -271,7 +210,12 @@ JOBS: dict[str, dict[str, rules.Rule]] = {
     'label_dropout': rules.number(0, 1),
     'loss_weight': rules.made(losses.LOSS_WEIGHTS),
   },
+  'neural_prior': {
+    'dtype': rules.one_of(build.DTYPES),
+    'label_dropout': rules.number(0, 1),
+  },
   'digit_reader': {
+    'model.classes': rules.integer(build.AS_FOUND),
     'model.name': rules.one_of(['digit_reader']),
     'loss.noise': rules.number(0),
   },
@@ -308,6 +252,16 @@ MODES: dict[str, dict[str, rules.Rule]] = {
     'num_show': rules.integer(1),
   },
   'export': {'path': rules.text, 'export_dtype': rules.one_of(build.DTYPES)},
+  'port': {
+    'checkpoint': rules.text,
+    'state': rules.text,
+    'model': rules.text,
+    'frames': rules.integer(1),
+    'channels': rules.integer(1),
+    'export_dtype': rules.one_of(build.DTYPES),
+    'back': rules.flag,
+    'layout': rules.one_of(latte_rows.LAYOUTS),
+  },
   'report': {
     'report': rules.one_of(['run', 'process']),
     'title': rules.text,

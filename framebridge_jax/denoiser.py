@@ -11,9 +11,10 @@ its own, and
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool
 
@@ -24,7 +25,7 @@ from framebridge_jax.arrays import (
   Labels,
   Latents,
 )
-from framebridge_jax.models import latte
+from framebridge_jax.models import latte, prior_network
 from framebridge_jax.processes import (
   bridge,
   clocks,
@@ -54,10 +55,100 @@ class Given(NamedTuple):
   noise: Latents
 
 
-def condition(label: Labels, prior: Latents, known: FrameMask) -> latte.Cond:
-  """What the network sees: the class, the prior, each frame's anchor."""
-  anchor = priors.nearest_known(known)
-  return latte.Cond(label=label, image=prior, anchor=anchor)
+@runtime_checkable
+class MakePrior(Protocol):
+  """Makes zT of the given frames, or what the network sees of them."""
+
+  def __call__(
+    self,
+    variables: Any,
+    z0: Latents,
+    given: FrameMask,
+    label: Labels,
+    noise: Latents,
+  ) -> Latents:
+    """Reads the given frames of z0 and unit noise, and nothing else."""
+    ...
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Formula:
+  """A prior that is a formula: a row of PRIORS."""
+
+  prior: priors.PriorFn
+
+  def __call__(
+    self,
+    variables: Any,
+    z0: Latents,
+    given: FrameMask,
+    label: Labels,
+    noise: Latents,
+  ) -> Latents:
+    """Ignores variables and class."""
+    del variables, label
+    return self.prior(z0, given, noise)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Neural:
+  """A prior that is predicted: F(z^i, c) (FrameBridge 4.3).
+
+  F's parameters stand beside the bridge's as `variables['prior']`, so that a
+  checkpoint is whole, and get no gradient.
+  """
+
+  network: latte.Latte
+
+  def __call__(
+    self,
+    variables: Any,
+    z0: Latents,
+    given: FrameMask,
+    label: Labels,
+    noise: Latents,
+  ) -> Latents:
+    """F of the nearest given frames."""
+    image = priors.replicate(z0, given, noise)
+    own = {'params': jax.lax.stop_gradient(variables['prior'])}
+    return prior_network.predict(self.network, own, image, label)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Conditioning:
+  """From the frames that are given to a prior, and to what a network sees.
+
+  The two are apart: FrameBridge's Table 5 shows F to bridges from Gaussian and
+  replicated priors, too.
+
+  Attributes:
+    prior: makes zT.
+    shown: makes what stands on the network's channels; None: nothing.
+  """
+
+  prior: MakePrior
+  shown: MakePrior | None = None
+
+  def __call__(
+    self,
+    variables: Any,
+    z0: Latents,
+    given: FrameMask,
+    label: Labels,
+    noise: Latents,
+  ) -> tuple[Latents, latte.Cond]:
+    """The prior, and the condition of the clips' own classes."""
+    args = variables, z0, given, label, noise
+    prior = self.prior(*args)
+    shown = (
+      prior if self.shown == self.prior else self.shown and self.shown(*args)
+    )
+    return prior, latte.Cond(
+      label=label,
+      prior=shown,
+      anchor=priors.nearest_known(given),
+      image=priors.replicate(z0, given, noise)[:, :1],
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -22,6 +22,7 @@ MODES = {
   'sample': 'animate an image',
   'evaluate': 'score a run on held-out clips',
   'report': 'write the report of a run',
+  'port': 'port a checkpoint of another project',
   'export': 'write the averaged weights of a run as one file',
 }
 EXIT_INPUT = 2  # other codes are attributes of the errors they belong to

@@ -85,3 +85,12 @@ def even(x: Any) -> str | None:
 def flag(x: Any) -> str | None:
   """True or False."""
   return None if isinstance(x, bool) else 'True or False'
+
+
+def sides(x: Any) -> str | None:
+  """Frames, rows and columns of a grid, or nothing."""
+  fits = isinstance(x, tuple | list) and len(x) in (0, 3)
+  whole = integer(1)
+  if fits and all(whole(side) is None for side in x):
+    return None
+  return '() or three whole numbers of at least 1'

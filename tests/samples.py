@@ -8,7 +8,7 @@ import tiny
 
 import toys
 from framebridge_jax import arrays, denoiser
-from framebridge_jax.processes import diffusion, priors, schedules
+from framebridge_jax.processes import diffusion, schedules
 from framebridge_jax.samplers import ancestral, grids
 from framebridge_jax.tasks import generate, plans
 
@@ -19,6 +19,10 @@ ONE_STEP = plans.image_to_video(1, 4)  # into s = 0: the result is the answer
 TRACES = []
 
 
+def _up(x):
+  return x[:, :, None, None, None]
+
+
 class Toy(nn.Module):
   """Hears all that a network hears; counts how often it is traced."""
 
@@ -27,7 +31,7 @@ class Toy(nn.Module):
     TRACES.append(z.shape)
     weight = self.param('weight', nn.initializers.ones_init(), (1,) * z.ndim)
     label = cond.label.astype(z.dtype)[:, None, None, None, None]
-    heard = toys.line_up(1e-3 * t) + 0.1 * label + cond.image
+    heard = _up(1e-3 * t) + 0.1 * label + cond.prior
     return jnp.tanh(weight * z + heard + 0.1 * jnp.mean(z, 1, keepdims=True))
 
 
@@ -46,13 +50,14 @@ class Says(nn.Module):
         jnp.mean(z, (1, 2, 3, 4), keepdims=True), z.shape
       ),
       'z': z,
-      'prior': cond.image,
+      'prior': cond.prior,
+      'image': cond.image
+      if cond.image is None
+      else jnp.broadcast_to(cond.image, z.shape),
       'time': jnp.broadcast_to(
-        jnp.mean(toys.line_up(t), 1, keepdims=True) / 1000, z.shape
+        jnp.mean(_up(t), 1, keepdims=True) / 1000, z.shape
       ),
-      'anchor': jnp.broadcast_to(
-        toys.line_up(cond.anchor.astype(z.dtype)), z.shape
-      ),
+      'anchor': jnp.broadcast_to(_up(cond.anchor.astype(z.dtype)), z.shape),
       'label': (1 + cond.label.astype(z.dtype)[:, None, None, None, None])
       * jnp.linspace(0, 1, z.shape[2])[None, None, :, None, None],
     }[self.what]
@@ -87,7 +92,8 @@ def draw(
   task = generate.Task(
     plan=plan,
     grid=changes.pop('grid', grids.uniform(model.process, len(plan) - 1)),
-    prior=changes.pop('prior', priors.replicate),
+    conditioning=changes.pop('conditioning', toys.conditioning()),
+    given=changes.pop('given', None),
     pad_to=changes.pop('pad_to', 8),
     start_noise=changes.pop('start_noise', 1.0),
   )

@@ -95,7 +95,12 @@ class Answers(nn.Module):
 
 def bend(z, t):
   """Bent in z, and hears every bit of t."""
-  return jnp.sin(2 * z) + toys.line_up(jnp.cos(3 * t).astype(z.dtype))
+  return jnp.sin(2 * z) + line_up(jnp.cos(3 * t).astype(z.dtype))
+
+
+def line_up(x):
+  """Numbers [b, f] beside clips."""
+  return x[:, :, None, None, None]
 
 
 def draw(count: int, shape=SHAPE):
@@ -114,7 +119,7 @@ def marginal(bridge_name: str, t):
 def bridge_latents(bridge_name: str, t):
   """zt of Eq. 12, and what it is made of."""
   z0, eps, prior = draw(3, (*np.shape(t), *SHAPE[2:]))
-  a, b, c = (toys.line_up(x) for x in marginal(bridge_name, t))
+  a, b, c = (line_up(x) for x in marginal(bridge_name, t))
   return a * z0 + b * prior + c * eps, z0, eps, prior
 
 

@@ -20,6 +20,7 @@ from framebridge_jax.processes import (
 )
 from framebridge_jax.recipes import sample
 from framebridge_jax.samplers import heun, implicit, multistep
+from framebridge_jax.tasks import generate
 from framebridge_jax.training import losses
 
 
@@ -144,7 +145,7 @@ def test_configs_of_equal_words_make_equal_denoisers():
 
 
 def test_a_sample_s_key_is_its_id_s_whatever_the_batch():
-  alone, many = build.sample_keys(3, [7]), build.sample_keys(3, [1, 7])
+  alone, many = generate.sample_keys(3, [7]), generate.sample_keys(3, [1, 7])
   np.testing.assert_array_equal(
     *(jax.random.key_data(keys)[-1] for keys in (alone, many))
   )

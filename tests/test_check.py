@@ -9,7 +9,7 @@ from framebridge_jax import check
 
 # One change to the quickstart -> what its message must hold.
 BAD = [
-  ({'job': 'bridge'}, ['job', "'bridge'", 'denoiser, digit_reader']),
+  ({'job': 'bridge'}, ['job', "'bridge'", 'denoiser, neural_prior']),
   ({'seed': -1}, ['seed', '-1', 'whole number of at least 0']),
   ({'seed': 0.5}, ['seed', '0.5', 'whole number']),
   ({'seed': True}, ['seed', 'True', 'whole number']),

@@ -224,21 +224,15 @@ def test_align_wraps_any_denoiser_in_one_call_and_keeps_what_is_its_own():
 
 def test_the_bound_denoiser_is_the_denoiser():
   model = noised.make_denoiser(toys.Bent(), 'residual')
-  variables, given = toys.BENT, toys.given(noised.draw(1))
+  variables, given = (
+    toys.BENT,
+    toys.given(noised.draw(1)),
+  )
   bound = model.bind(variables, given)
   np.testing.assert_array_equal(
     bound(noised.draw(0), noised.times()).x0,
     model(variables, noised.draw(0), noised.times(), given).x0,
   )
-
-
-def test_the_condition_names_each_frame_s_nearest_known_frame():
-  known = jnp.array([[True, False, False, False], [True, False, False, True]])
-  label, prior = jnp.array([3, 1]), noised.draw(0)
-  cond = denoiser.condition(label, prior, known)
-  np.testing.assert_array_equal(cond.anchor, [[0, 0, 0, 0], [0, 0, 3, 3]])
-  np.testing.assert_array_equal(cond.label, label)
-  np.testing.assert_array_equal(cond.image, prior)
 
 
 def test_denoisers_of_equal_parts_are_equal():

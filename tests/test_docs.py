@@ -2,7 +2,8 @@
 
 Commands are parsed as the program would, by its own parser and config checks,
 without running anything: a run in a documented workdir is faked from the
-documented training command that makes it.
+documented training command that makes it, and so are the weight files that
+documented commands write.
 """
 
 import ast
@@ -19,6 +20,7 @@ from ml_collections import config_flags
 import pages
 from framebridge_jax import build, check, main
 from framebridge_jax.cli import configs, runs
+from framebridge_jax.porting import table as porting
 
 TALKING = [  # Other files that show commands.
   path.relative_to(pages.ROOT)
@@ -61,7 +63,8 @@ def merged(words: list[str], workdirs: pathlib.Path, trainings):
   """
   options, rest = main._parse(words)
   workdir = workdirs / options.workdir
-  alone = '--config.report=process' in rest  # needs no run
+  # These need no run.
+  alone = options.mode in configs.ALONE or '--config.report=process' in rest
   if options.mode != 'train' and not alone:
     maker = trainings.get(str(options.workdir))
     assert maker, f'no documented command trains {options.workdir}'
@@ -77,6 +80,9 @@ def merged(words: list[str], workdirs: pathlib.Path, trainings):
     check.check_train(config)
   else:
     check.check_mode(config, options.mode)
+  if options.mode == 'port':
+    assert config.checkpoint, 'nothing to port'
+    assert config.back or config.model in porting.PORTS, config.model
   return config
 
 
@@ -92,11 +98,28 @@ def trainings_of(found) -> dict[str, list[str]]:
   return made
 
 
+def files_of(found) -> set[str]:
+  """Weight files that commands write."""
+  written = set()
+  for _, words in found:
+    with contextlib.suppress(SystemExit):
+      options, rest = main._parse(words)
+      given = dict(word.partition('=')[::2] for word in rest)
+      if options.mode == 'export':
+        written.add(given.get('--config.path', ''))
+      elif options.mode == 'port':
+        back = given.get('--config.back') == 'True'
+        name = 'pytorch' if back else 'weights'
+        written.add(f'{options.workdir}/{name}.safetensors')
+  return written
+
+
 @pytest.fixture
 def in_root(monkeypatch):
   """Commands are given from the root, where all weights are at hand."""
   monkeypatch.chdir(pages.ROOT)
-  here = dict.fromkeys(build.WEIGHTS, pathlib.Path(__file__))
+  files = build.WEIGHTS.keys() | files_of(documented())
+  here = dict.fromkeys(files, pathlib.Path(__file__))
   monkeypatch.setattr(build, 'WEIGHTS', here)
 
 
@@ -115,6 +138,13 @@ def test_commands_are_found_in_every_kind_of_file():
   }
 
 
+def test_every_recipe_is_on_the_page_of_training():
+  page = pages.said_in(pathlib.Path('docs/training.md'))
+  recipes = [path.name for path in pages.ROOT.glob('configs/*.py')]
+  assert len(recipes) > 5
+  assert not [name for name in recipes if f'`configs/{name}' not in page]
+
+
 @pytest.mark.parametrize(
   ('file', 'words'),
   documented(),
@@ -126,6 +156,7 @@ def test_a_documented_command_parses(file, words, tmp_path, in_root):
 
 
 TRAIN = '--config=configs/quickstart.py --workdir=runs/a'
+PORT = '--mode=port --workdir=runs/b --config.checkpoint=a.pt'
 
 
 @pytest.mark.parametrize(
@@ -147,6 +178,11 @@ TRAIN = '--config=configs/quickstart.py --workdir=runs/a'
     '--mode=report --config.report=proces --workdir=runs/nobody_trains_it',
     TRAIN + ' --config.process.schedule=vp:b3=1',
     '--mode=sample --workdir=runs/a --config.sampler=dbim:eta=2',
+    TRAIN + ' --config.init_from=runs/nobody_ports_it/weights.safetensors',
+    PORT,
+    PORT + ' --config.model=latte_xxl2',
+    PORT + ' --config.model=latte_xl2 --config.layout=fvmd',
+    '--mode=port --workdir=runs/b --config.model=latte_xl2',
   ],
 )
 def test_a_wrong_command_is_found(line, tmp_path, in_root):
@@ -156,6 +192,20 @@ def test_a_wrong_command_is_found(line, tmp_path, in_root):
     (SystemExit, AssertionError, ValueError, AttributeError, flags.Error)
   ):
     merged(words, tmp_path, made)
+
+
+def test_files_are_those_that_commands_write():
+  lines = [
+    PORT + ' --config.model=latte_xl2',
+    PORT.replace('runs/b', 'runs/c') + ' --config.back=True',
+    '--mode=export --workdir=runs/a --config.path=a.safetensors',
+    TRAIN,
+  ]
+  assert files_of([('', line.split()) for line in lines]) == {
+    'runs/b/weights.safetensors',
+    'runs/c/pytorch.safetensors',
+    'a.safetensors',
+  }
 
 
 def test_commands_are_read_whole():

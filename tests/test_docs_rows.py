@@ -1,6 +1,9 @@
 """Documented tables of rows show every row of the code, with its options."""
 
+import dataclasses
 import importlib
+import json
+import math
 import pathlib
 import re
 
@@ -8,6 +11,7 @@ import pytest
 
 import pages
 from framebridge_jax import arguments
+from framebridge_jax.models import latte
 
 ROWS = re.compile(r'<!-- rows of (\S+) -->\s*((?:\|.*\n)+)')
 
@@ -95,3 +99,61 @@ def test_the_architecture_lists_all_tables_and_their_rows():
     _, name, rows = (cell.strip() for cell in line.split('|')[1:-1])
     shown = _quoted(rows.partition(';')[0])
     assert shown == list(table_of(name.strip('`'))), name
+
+
+def wrong_defaults(page: str) -> list[str]:
+  """Options of Latte that are shown with another default; none: needed."""
+  defaults = {
+    field.name: '' if field.default is dataclasses.MISSING else field.default
+    for field in dataclasses.fields(latte.Latte)
+  }
+  text = page.partition('| key | default | meaning |\n')[2].partition('\n\n')[0]
+  wrong = []
+  for line in text.splitlines()[1:]:
+    name, shown = (cell.strip(' `') for cell in line.split('|')[1:3])
+    if str(defaults[name]).lower() != shown:
+      wrong.append(name)
+  return wrong
+
+
+def test_options_of_latte_are_shown_with_their_defaults():
+  page = pages.said_in(pathlib.Path('docs/models.md'))
+  assert not wrong_defaults(page)
+  other = page.replace('| `scan` | false |', '| `scan` | true |')
+  assert wrong_defaults(other) == ['scan']
+
+
+MANIFESTS = pages.ROOT / 'tests' / 'golden' / 'manifests'
+
+
+def wrong_sizes(page: str) -> list[str]:
+  """Sizes whose numbers are not those of the public code's state dicts."""
+  shown = {}
+  for line in page.splitlines():
+    cells = [cell.strip(' `').replace(',', '') for cell in line.split('|')]
+    if len(cells) == 8 and cells[1] in latte.SIZES:
+      shown[cells[1]] = [int(cell) for cell in cells[2:-1]]
+  wrong = []
+  for size in latte.SIZES.keys() - {'tiny'}:
+    file = MANIFESTS / f'latte_{size}2_class101.json'
+    shapes = json.loads(file.read_text('utf-8'))
+    width = shapes['x_embedder.proj.weight'][0]
+    blocks = sum(name.endswith('attn.qkv.weight') for name in shapes)
+    trained = sum(
+      math.prod(shape)
+      for name, shape in shapes.items()
+      if name not in ('pos_embed', 'temp_embed')
+    )
+    # Heads leave no trace in shapes.
+    heads = latte.SIZES[size]['heads']
+    want = [width, blocks, heads, trained - 102 * width, trained]
+    if shown.get(size) != want:
+      wrong.append(size)
+  return wrong
+
+
+def test_sizes_are_those_of_the_public_state_dicts():
+  page = pages.said_in(pathlib.Path('docs/models.md'))
+  assert not wrong_sizes(page)
+  assert wrong_sizes(page.replace('129,625,376', '129,625,377')) == ['b']
+  assert wrong_sizes(page.replace('| `l` |', '| `m` |')) == ['l']

@@ -21,12 +21,12 @@ quick_jit = functools.partial(
   },
 )
 
-FRAMES, SIZE, CHANNELS, CLASSES = 4, 8, 3, 5
+FRAMES, SIZE, CHANNELS, CLASSES, TEXT = 4, 8, 3, 5, 7
 
 
 def make_latte(**changes) -> latte.Latte:
-  """A Latte of 2 blocks over 2 x 2 patches."""
-  numbers = {'patch': 4, 'width': 16, 'depth': 2, 'heads': 2}
+  """A Latte of 2 blocks over 2 x 2 patches, with a prior on channels."""
+  numbers = {'patch': 4, 'width': 16, 'depth': 2, 'heads': 2, 'prior': True}
   return latte.Latte(**{**numbers, 'classes': CLASSES, **changes})
 
 
@@ -44,12 +44,15 @@ def make_inputs(batch: int = 2, seed: int = 0):
   """Random z [b, f, h, w, c], network times [b, f] and a condition."""
   rng = np.random.default_rng(seed)
   shape = (batch, FRAMES, SIZE, SIZE, CHANNELS)
-  z, image = (jnp.asarray(rng.normal(size=shape), jnp.float32) for _ in 'zi')
+  z, prior = (jnp.asarray(rng.normal(size=shape), jnp.float32) for _ in 'zp')
   t = jnp.asarray(rng.uniform(0, 1000, shape[:2]), jnp.float32)
   cond = latte.Cond(
     label=jnp.asarray(rng.integers(0, CLASSES, batch), jnp.int32),
-    image=image,
+    prior=prior,
     anchor=jnp.zeros(shape[:2], jnp.int32),
+    image=prior[:, :1],
+    text=jnp.asarray(rng.normal(size=(batch, TEXT)), jnp.float32),
+    stride=jnp.asarray(rng.integers(1, 7, batch), jnp.float32),
   )
   return z, t, cond
 

@@ -6,8 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 import tiny
 
+import toys
 from framebridge_jax import arrays
-from framebridge_jax.processes import bridge, priors, schedules, times
+from framebridge_jax.processes import bridge, schedules, times
 from framebridge_jax.training import losses
 
 B, F = 8, 4
@@ -22,7 +23,7 @@ class Oracle(nn.Module):
   def __call__(self, z, t, cond):
     clips = self.param('clips', nn.initializers.zeros_init(), z.shape)
     weight = self.param('weight', nn.initializers.ones_init(), ())
-    return weight * (clips - cond.image)
+    return weight * (clips - cond.prior)
 
 
 def make_batch(batch=B, seed=0):
@@ -49,7 +50,8 @@ def make(network, model=None, **changes):
   """Of the tiny denoiser with this network, or of a whole model."""
   numbers = {
     'encode': encode,
-    'prior': priors.replicate,
+    'conditioning': toys.conditioning(),
+    'hold_given': True,
     'weight': losses.SnrWeight(floor=4.0, most=24.0),
     'task_mix': MIX,
     'times': times.Ptss(p_frames=0.3, p_end=0.1),

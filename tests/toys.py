@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from framebridge_jax import denoiser
-from framebridge_jax.processes import predictions, sde, views
+from framebridge_jax.processes import predictions, priors, sde, views
 
 
 class Constant(nn.Module):
@@ -24,15 +24,10 @@ class Bent(nn.Module):
   @nn.compact
   def __call__(self, z, t, cond):
     weight = self.param('weight', nn.initializers.ones_init(), (1,) * z.ndim)
-    return jnp.sin(weight * z + 1e-3 * line_up(t))
+    return jnp.sin(weight * z + 1e-3 * t[:, :, None, None, None])
 
 
 BENT = {'params': {'weight': jnp.ones((1,) * 5)}}
-
-
-def line_up(x):
-  """Numbers [b, f] beside clips."""
-  return x[:, :, None, None, None]
 
 
 def make_denoiser(
@@ -50,6 +45,12 @@ def make_denoiser(
     view=views.VIEWS[view],
     **more,
   )
+
+
+def conditioning(prior: priors.PriorFn = priors.replicate):
+  """A formula's prior, which the network is shown too."""
+  formula = denoiser.Formula(prior=prior)
+  return denoiser.Conditioning(prior=formula, shown=formula)
 
 
 def given(

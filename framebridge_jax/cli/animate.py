@@ -13,9 +13,8 @@ from framebridge_jax import build, denoiser
 from framebridge_jax.arrays import Pixels
 from framebridge_jax.cli import runs
 from framebridge_jax.data import codec
-from framebridge_jax.processes import priors
 from framebridge_jax.samplers import loop
-from framebridge_jax.tasks import generate, plans
+from framebridge_jax.tasks import generate
 from framebridge_jax.training import sharding
 
 
@@ -47,7 +46,7 @@ class Animator:
       (
         self.codec.encode(np.repeat(images, self.frames, axis=1)),
         jnp.asarray(labels, jnp.int32),
-        build.sample_keys(self.seed, sample_ids),
+        generate.sample_keys(self.seed, sample_ids),
       ),
       sharding.batch_sharding(self.mesh),
     )
@@ -83,19 +82,19 @@ def open_animator(
       f'{workdir} holds a run of job {config.job}; only a denoiser animates'
     )
   model = build.make_denoiser(config)
+  task = build.make_task(
+    config,
+    build.make_grid(config, model.process),
+    config.num_steps,
+    config.start_noise,
+  )
   mesh = sharding.make_mesh(dict(config.mesh))
   return Animator(
     denoiser=model,
     sampler=build.make_sampler(config),
     variables=runs.load_variables(config, workdir, sharding.replicated(mesh)),
     codec=build.make_codec(config),
-    task=generate.Task(
-      plan=plans.image_to_video(config.num_steps, config.data.frames),
-      grid=build.make_grid(config, model.process),
-      prior=priors.PRIORS[config.prior],
-      pad_to=config.num_steps,
-      start_noise=config.start_noise,
-    ),
+    task=task,
     frames=config.data.frames,
     null_label=config.model.classes,
     seed=config.seed,

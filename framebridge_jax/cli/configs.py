@@ -12,6 +12,7 @@ from framebridge_jax.cli import runs
 
 # Their config says whether they need a run; they look for it themselves.
 WITHOUT_RUN = ('report',)
+ALONE = ('port',)  # reads no run
 
 _RECIPES = pathlib.Path(__file__).parents[1] / 'recipes'
 
@@ -23,7 +24,8 @@ def for_mode(
 
   Training takes the recipe as it is.  Every other mode takes the keys of its
   recipe (the package's own when none is named) and the rest from the run in
-  the workdir.  A mode of WITHOUT_RUN is content with its recipe alone.
+  the workdir.  A mode of WITHOUT_RUN is content with its recipe, and one of
+  ALONE takes nothing else.
 
   Raises:
     ValueError: the recipe cannot be read, or the workdir holds no run and the
@@ -36,7 +38,8 @@ def for_mode(
       )
     return load_recipe(recipe)
   own = load_recipe(recipe or str(_RECIPES / f'{mode}.py'))
-  if mode in WITHOUT_RUN and not (workdir / runs.CONFIG).is_file():
+  run = (workdir / runs.CONFIG).is_file()
+  if mode in ALONE or (mode in WITHOUT_RUN and not run):
     return own
   config = ml_collections.ConfigDict(runs.load_config(workdir))
   config.update(own)

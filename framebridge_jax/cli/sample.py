@@ -45,6 +45,8 @@ def write(folder: pathlib.Path, stem: str, clip: clips.Video, *, fps: int):
 
 def _label(config):
   """The class to sample; -1 is none, which the null class stands for."""
+  if config.model.classes == 0:
+    return 0  # no table of classes: it is not looked at
   if config.label >= config.model.classes:
     raise ValueError(
       f'label is {config.label}, the model has classes 0 to '

@@ -13,14 +13,14 @@ import ml_collections
 import numpy as np
 from absl import logging
 from clu import parameter_overview
+from flax import traverse_util
 
 from framebridge_jax import build, check
 from framebridge_jax.cli import configs, runs
 from framebridge_jax.data import pipeline
-from framebridge_jax.porting import weights
-from framebridge_jax.processes import priors
+from framebridge_jax.porting import surgery, weights
 from framebridge_jax.samplers import ancestral, grids
-from framebridge_jax.tasks import generate, plans
+from framebridge_jax.tasks import generate
 from framebridge_jax.training import (
   checkpoint,
   loop,
@@ -31,7 +31,16 @@ from framebridge_jax.training import logging as run_logging
 from framebridge_jax.training import state as states
 
 # What a checkpoint's arrays and their meaning hang on.
-_FIXED_KEYS = ('job', 'codec', 'process', 'prior', 'denoiser', 'model')
+_FIXED_KEYS = (
+  'job',
+  'codec',
+  'process',
+  'prior',
+  'hold_given',
+  'denoiser',
+  'model',
+  'prior_model',
+)
 _PREVIEW_CLIPS = 4
 _PREVIEW_STEPS = 10
 
@@ -91,7 +100,7 @@ def _start(config, fresh, checkpointer):
   )
   if checkpointer.latest_step is not None:
     return checkpointer.restore(fresh)
-  if config.init_from:
+  if config.init_from or 'prior' in fresh.params:
     return checkpoint.Restored(_start_from(config, fresh), 0)
   return checkpoint.Restored(fresh, 0)
 
@@ -122,13 +131,16 @@ def _record(config, workdir, first, seconds):
 def _with_classes(config, found):
   """Sets the class count to the data's when the config leaves it open."""
   config = config.copy_and_resolve_references()
-  if config.model.classes == 0:
-    config.model.classes = found
-  elif config.model.classes != found:
-    raise ValueError(
-      f'the data set has {found} classes, model.classes is '
-      f'{config.model.classes}; set it to {found}, or to 0 for what is found'
-    )
+  for key in ('model', 'prior_model'):
+    classes = config.get(key, {}).get('classes', 0)
+    if classes == build.AS_FOUND:
+      config[key].classes = found
+    elif classes not in (0, found):
+      raise ValueError(
+        f'the data set has {found} classes, {key}.classes is {classes}; set '
+        f'it to {found}, to {build.AS_FOUND} for what is found, or to 0 for '
+        f'none'
+      )
   return config
 
 
@@ -162,18 +174,38 @@ def _check_resume(config, workdir):
 
 
 def _start_from(config, state):
-  path = build.weights_path(config.init_from)
-  try:
-    params, kept = weights.fit(
-      weights.load(path).params, state.params, fresh=config.init_fresh
-    )
-  except weights.WeightsError as error:
-    raise ValueError(
-      f'init_from {path}: {error}; train from nothing with '
-      f"--config.init_from=''"
-    ) from None
-  logging.info('Started from %s; fresh: %s', path, ', '.join(kept) or 'none')
+  """The state with weights of other runs: the network's, and F's beside it."""
+  params = dict(state.params)
+  if config.init_from:
+    own = {'params': params.pop('params')}
+    params |= _fitted(config, 'init_from', own)
+  if 'prior' in params:
+    prior = {'params': params.pop('prior')}
+    params['prior'] = _fitted(config, 'prior_from', prior)['params']
   return states.with_params(state, params)
+
+
+def _fitted(config, key, like):
+  """Weights of a file, changed to the model's shapes where we know how."""
+  path = build.weights_path(config[key])
+  flat = traverse_util.flatten_dict(weights.load(path).params, sep='/')
+  shapes = traverse_util.flatten_dict(like, sep='/')
+  try:
+    if key == 'init_from' and config.init_surgery:
+      flat = surgery.adapt(
+        {name: np.asarray(x) for name, x in flat.items()},
+        {name: x.shape for name, x in shapes.items()},
+        patch=build.make_network(config.model, config.dtype).patch,
+      )
+    fitted, kept = weights.fit(
+      traverse_util.unflatten_dict(flat, sep='/'),
+      like,
+      fresh=config.init_fresh if key == 'init_from' else '',
+    )
+  except (weights.WeightsError, surgery.SurgeryError) as error:
+    raise ValueError(f'{key} {path}: {error}') from None
+  logging.info('Started from %s; fresh: %s', path, ', '.join(kept) or 'none')
+  return fitted
 
 
 def _open_batches(config, source, start):
@@ -191,8 +223,8 @@ def _open_batches(config, source, start):
 
 
 def _callbacks(config, source, logger):
-  """A denoiser shows clips while it trains; other jobs have none to show."""
-  if config.job != 'denoiser':
+  """A denoiser of pixels shows clips while it trains."""
+  if config.job != 'denoiser' or not build.make_codec(config).shows:
     return []
   return [_preview_clips(config, source, logger)]
 
@@ -205,12 +237,8 @@ def _preview_clips(config, source, logger):
     batch = next(batches)
   video = batch['video'][:_PREVIEW_CLIPS]
   label = batch['label'][:_PREVIEW_CLIPS]
-  task = generate.Task(
-    plan=plans.image_to_video(_PREVIEW_STEPS, config.data.frames),
-    grid=grids.quadratic(denoiser.process, _PREVIEW_STEPS),
-    prior=priors.PRIORS[config.prior],
-    pad_to=_PREVIEW_STEPS,
-  )
+  grid = grids.quadratic(denoiser.process, _PREVIEW_STEPS)
+  task = build.make_task(config, grid, _PREVIEW_STEPS)
 
   def show(state, step):
     latents = generate.generate(
@@ -220,7 +248,7 @@ def _preview_clips(config, source, logger):
       task,
       source=codec.encode(video),
       label=jnp.asarray(label),
-      keys=build.sample_keys(0, range(len(video))),
+      keys=generate.sample_keys(0, range(len(video))),
       guide=generate.Guidance(),
       null_label=config.model.classes,
     )

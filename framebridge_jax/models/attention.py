@@ -1,18 +1,26 @@
 """The one place where attention is computed."""
 
+import functools
+
 import einops
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from framebridge_jax.models import layers
+
 _XAVIER = nn.initializers.xavier_uniform()
 
 
 class SelfAttention(nn.Module):
-  """Multi-head self-attention over the tokens of each group, qkv fused."""
+  """Multi-head self-attention over the tokens of each group, qkv fused.
+
+  `kernel` is a row of ATTENTIONS.
+  """
 
   heads: int
+  kernel: str
   dtype: jax.typing.DTypeLike
 
   @nn.compact
@@ -28,8 +36,8 @@ class SelfAttention(nn.Module):
     """
     width = x.shape[-1]
     kernel_init = nn.with_logical_partitioning(_XAVIER, ('embed', 'heads'))
-    qkv = nn.Dense(
-      3 * width, dtype=self.dtype, kernel_init=kernel_init, name='qkv'
+    qkv = layers.flat(
+      nn.Dense(3 * width, dtype=self.dtype, kernel_init=kernel_init, name='qkv')
     )(x)
     q, k, v = einops.rearrange(
       qkv, 'b m t (three h d) -> three b m t h d', three=3, h=self.heads
@@ -41,14 +49,49 @@ class SelfAttention(nn.Module):
     )
     # jax promotes bfloat16 scores itself, which strict promotion would refuse.
     with jax.numpy_dtype_promotion('standard'):
-      y = jax.nn.dot_product_attention(q, k, v)
+      y = ATTENTIONS[self.kernel](q, k, v)
     y = einops.rearrange(y, '(b m) t h d -> b m t (h d)', b=x.shape[0])
     kernel_init = nn.with_logical_partitioning(_XAVIER, ('heads', 'embed'))
-    return nn.Dense(
-      width, dtype=self.dtype, kernel_init=kernel_init, name='out'
+    return layers.flat(
+      nn.Dense(width, dtype=self.dtype, kernel_init=kernel_init, name='out')
     )(y)
 
 
 def _with_anchor(x, anchor):
   index = einops.rearrange(anchor, 'b m -> b m 1 1 1')
   return jnp.concatenate([x, jnp.take_along_axis(x, index, axis=1)], axis=2)
+
+
+def heads_first(
+  q: Float[Array, 'n t h d'],
+  k: Float[Array, 'n s h d'],
+  v: Float[Array, 'n s h d'],
+) -> Float[Array, 'n t h d']:
+  """Softmax attention as plain matrix products, heads brought forward.
+
+  The softmax's sum divides d numbers of each token after the second product,
+  not s before it; scores are float32.
+  """
+  q, k, v = (einops.rearrange(x, 'n t h d -> n h t d') for x in (q, k, v))
+  keys = einops.rearrange(k, 'n h s d -> n h d s')
+  q = q * jnp.asarray(q.shape[-1] ** -0.5, q.dtype)
+  scores = jnp.matmul(q, keys, preferred_element_type=jnp.float32)
+  # A shift of the scores changes no softmax, so it has no gradient.
+  top = jax.lax.stop_gradient(jnp.max(scores, axis=-1, keepdims=True))
+  weights = jnp.exp(scores - top)
+  total = jnp.sum(weights, axis=-1, keepdims=True)
+  y = jnp.matmul(weights.astype(v.dtype), v, preferred_element_type=jnp.float32)
+  y = (y / total).astype(v.dtype)
+  return einops.rearrange(y, 'n h t d -> n t h d')
+
+
+# 'default' lets jax choose; cuDNN wants float16 or bfloat16 on a GPU; heads
+# first is for CPUs, where XLA multiplies slowly over strided heads.
+ATTENTIONS = {
+  'default': jax.nn.dot_product_attention,
+  'xla': functools.partial(jax.nn.dot_product_attention, implementation='xla'),
+  'cudnn': functools.partial(
+    jax.nn.dot_product_attention, implementation='cudnn'
+  ),
+  'heads_first': heads_first,
+}

@@ -26,12 +26,9 @@ def position_table(
 
 
 def grid_table(
-  rows: int, columns: int, width: int
+  rows: Float[np.ndarray, 'r'], columns: Float[np.ndarray, 'k'], width: int
 ) -> Float[np.ndarray, 'n width']:
   """2-D table over a row-major grid: first half column, second half row."""
-  row, column = np.meshgrid(np.arange(rows), np.arange(columns), indexing='ij')
-  halves = [
-    position_table(x.reshape(-1).astype(np.float64), width // 2)
-    for x in (column, row)
-  ]
+  row, column = np.meshgrid(rows, columns, indexing='ij')
+  halves = [position_table(x.reshape(-1), width // 2) for x in (column, row)]
   return np.concatenate(halves, axis=1)

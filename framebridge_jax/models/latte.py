@@ -2,20 +2,23 @@
 
 Spatial blocks attend within a frame, temporal blocks along each place; both
 are modulated by adaLN-Zero (Ma et al. 2024, "Latte").  Time is per frame as
-in FVDM: `t` is `[b, f]` and every token hears its own frame's time.  What `t`
-means is not the network's business.
+in FVDM: `t` is `[b, f]` and every token hears its own frame's time; a clip's
+one time is a row of equal entries.  What `t` means is not the network's
+business.
 """
 
+import functools
 from typing import Any, NamedTuple
 
 import einops
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
 from framebridge_jax.arrays import FrameTime, Labels, Latents
-from framebridge_jax.models import attention, embeddings
+from framebridge_jax.models import attention, embeddings, layers
 
 _TIME_WIDTH = 256
 _XAVIER = nn.initializers.xavier_uniform()
@@ -24,37 +27,55 @@ _ZERO = nn.initializers.zeros_init()
 
 
 class Cond(NamedTuple):
-  """What a network sees besides the noisy latent.
+  """What a network sees besides the noisy latent; None where it sees nothing.
 
   Attributes:
     label: class in [0, classes]; `classes` itself is the null class.
-    image: latents put on channels; the prior, for a frame-aware bridge.
+    prior: latents put on channels.
     anchor: for each frame, the frame that it may look at besides itself.
+    image: one frame put before the clip as tokens.
+    text: a text's embeddings, laid out as one vector.
+    stride: source frames from one frame of the clip to the next.
   """
 
-  label: Labels
-  image: Latents
-  anchor: Int[Array, 'b f']
+  label: Labels | None = None
+  prior: Latents | None = None
+  anchor: Int[Array, 'b f'] | None = None
+  image: Float[Array, 'b 1 h w c'] | None = None
+  text: Float[Array, 'b n'] | None = None
+  stride: Float[Array, 'b'] | None = None
 
 
 class Latte(nn.Module):
   """Maps `(z, t, cond)` to an array shaped like z.
 
-  With `stem` and `anchor` off this is Latte with the image on channels.  Both
-  are for small models in pixel space: the stem keeps what is finer than a
-  patch, and the anchor lets a token copy from anywhere in its known frame in
-  one step, where plain Latte needs two blocks to look elsewhere in another
-  frame.
+  With `stem` and `anchor` off this is Latte.  Both are for small models in
+  pixel space: the stem keeps what is finer than a patch, and the anchor lets a
+  token copy from anywhere in its known frame in one step, where plain Latte
+  needs two blocks to look elsewhere in another frame.
 
   Attributes:
     patch: side of a square token, in latent pixels.
     width: channels of a token.
     depth: blocks, half of them spatial and half temporal; even.
     heads: attention heads.
-    classes: labels; the table holds one row more, the null class.
+    classes: labels; the table holds one row more, the null class.  0: none.
+    text_width: length of the text vector; 0: none.
+    timed: whether it hears a time (a neural prior does not).
+    learned_variance: whether the output has a second half of channels.
+    prior: whether it sees a prior on channels.
+    image_frame: whether it sees an image as a frame before the clip
+      (FrameBridge-Latte).  That frame hears the first frame's time.
+    stride: whether it hears the clip's stride.
+    trained_grid: frames, rows and columns of tokens that positions are
+      squeezed into, for clips of another size than a checkpoint's; () leaves
+      them as they are.
     stem: channels of a convolution before the patches, whose output also
       skips to two convolutions after them; 0 for linear patches.
     anchor: whether spatial blocks also attend to each frame's anchor frame.
+    scan: whether pairs of blocks are one scanned layer: compiles faster.
+    remat: what the backward pass computes anew, a row of REMATS.
+    attention: a row of ATTENTIONS.
     dtype: of matrix products; parameters and norms stay float32.
   """
 
@@ -62,45 +83,82 @@ class Latte(nn.Module):
   width: int
   depth: int
   heads: int
-  classes: int
+  classes: int = 0
+  text_width: int = 0
+  timed: bool = True
+  learned_variance: bool = False
+  prior: bool = False
+  image_frame: bool = False
+  stride: bool = False
+  trained_grid: tuple[int, ...] = ()
   stem: int = 0
   anchor: bool = False
+  scan: bool = False
+  remat: str = 'none'
+  attention: str = 'default'
   dtype: Any = jnp.float32
 
   @nn.compact
-  def __call__(self, z: Latents, t: FrameTime, cond: Cond) -> Latents:
+  def __call__(
+    self, z: Latents, t: FrameTime, cond: Cond
+  ) -> Float[Array, 'b f h w out']:
     """Raw prediction for z at network times t, in float32."""
-    fine = jnp.concatenate([z, cond.image], axis=-1).astype(self.dtype)
+    fine, t = self._input(z, t, cond)
     if self.stem:
       fine = nn.silu(_conv(self.stem, self.dtype, 'stem')(fine))
-    x = self._tokens(fine)
-    c = self._condition(t, cond.label)
-    per_frame = einops.rearrange(c, 'b f d -> b f 1 d')
-    per_place = einops.rearrange(c, 'b f d -> b 1 f d')
-    anchor = cond.anchor if self.anchor else None
-    for pair in range(self.depth // 2):
-      x = self._block(f'spatial_{pair}')(x, per_frame, anchor)
-      x = einops.rearrange(x, 'b f n d -> b n f d')
-      if pair == 0:
-        frames = np.arange(z.shape[1], dtype=np.float64)
-        x = _add_table(x, embeddings.position_table(frames, self.width))
-      x = self._block(f'temporal_{pair}')(x, per_place)
-      x = einops.rearrange(x, 'b n f d -> b f n d')
-    channels = z.shape[-1]
+    rows, columns = (n // self.patch for n in z.shape[2:4])
+    x = self._tokens(fine, rows, columns)
+    c = self._condition(t, cond)
+    x = self._blocks(x, c, cond.anchor if self.anchor else None)
+    channels = z.shape[-1] * (1 + self.learned_variance)
     features = self.patch**2 * (self.stem or channels)
-    x = FinalLayer(features, self.dtype, name='final')(x, per_frame)
-    x = self._pixels(x, rows=z.shape[2] // self.patch)
+    x = FinalLayer(features, self.dtype, name='final')(x, _per_frame(c))
+    x = self._pixels(x, rows)
     if self.stem:
       x = nn.silu(_conv(self.stem, self.dtype, 'head_in')(x + fine))
       x = _conv(channels, self.dtype, 'head_out', _ZERO)(x)
-    return x.astype(jnp.float32)
+    return x[:, int(self.image_frame) :].astype(jnp.float32)
 
-  def _block(self, name):
-    return Block(self.heads, self.dtype, name=name)
+  def _input(self, z, t, cond):
+    """Latents with all that stands on channels and before the clip."""
+    fine = z
+    if self.prior:
+      fine = jnp.concatenate([fine, cond.prior], axis=-1)
+    if self.image_frame:
+      image = jnp.concatenate([cond.image] * (1 + self.prior), axis=-1)
+      fine = jnp.concatenate([image, fine], axis=1)
+      t = jnp.concatenate([t[:, :1], t], axis=1)
+    return fine.astype(self.dtype), t
 
-  def _tokens(self, x):
+  def _blocks(self, x, c, anchor):
+    frames = self._positions(x.shape[1], axis=0)
+    table = embeddings.position_table(frames, self.width)
+    table = jnp.asarray(table, x.dtype)[None, None]
+    block = functools.partial(
+      _REMATTED[self.remat], self.heads, self.attention, self.dtype
+    )
+    if self.scan:
+      pairs = nn.scan(
+        Pair,
+        length=self.depth // 2,
+        variable_axes={'params': 0},
+        split_rngs={'params': True},
+        in_axes=(0, nn.broadcast, nn.broadcast),
+        metadata_params={nn.PARTITION_NAME: 'layers'},
+      )(block, name='pairs')
+      first = jnp.arange(self.depth // 2) == 0
+      tables = jnp.where(first[:, None, None, None, None], table[None], 0)
+      return pairs(x, tables, c, anchor)[0]
+    for pair in range(self.depth // 2):
+      x = block(name=f'spatial_{pair}')(x, _per_frame(c), anchor)
+      x = einops.rearrange(x, 'b f n d -> b n f d')
+      x = x + table if pair == 0 else x
+      x = block(name=f'temporal_{pair}')(x, _per_place(c))
+      x = einops.rearrange(x, 'b n f d -> b f n d')
+    return x
+
+  def _tokens(self, x, rows, columns):
     """Projects patches to tokens `[b, f, n, d]` that know their place."""
-    rows, columns = x.shape[2] // self.patch, x.shape[3] // self.patch
     x = einops.rearrange(
       x,
       'b f (r p) (k q) c -> b f (r k) (p q c)',
@@ -108,7 +166,19 @@ class Latte(nn.Module):
       q=self.patch,
     )
     x = _dense(self.width, ('patch', 'embed'), self.dtype, 'patches')(x)
-    return _add_table(x, embeddings.grid_table(rows, columns, self.width))
+    table = embeddings.grid_table(
+      self._positions(rows, axis=1),
+      self._positions(columns, axis=2),
+      self.width,
+    )
+    return x + jnp.asarray(table, x.dtype)[None, None]
+
+  def _positions(self, count, axis):
+    """0, 1, ..., squeezed into the grid that the positions were trained on."""
+    positions = np.arange(count, dtype=np.float64)
+    if self.trained_grid:
+      positions *= self.trained_grid[axis] / count
+    return positions
 
   def _pixels(self, x, rows):
     """Lays tokens out as pixels again."""
@@ -120,27 +190,43 @@ class Latte(nn.Module):
       q=self.patch,
     )
 
-  def _condition(self, t, label):
-    """SiLU of what every block is modulated by, `[b, f, d]`."""
-    time = embeddings.sinusoid(t, _TIME_WIDTH)
-    into = _dense(self.width, ('time', 'embed'), self.dtype, 'time_in', _SMALL)
-    out = _dense(self.width, ('embed', None), self.dtype, 'time_out', _SMALL)
-    time = out(nn.silu(into(time)))
-    table_init = nn.with_logical_partitioning(_SMALL, ('classes', 'embed'))
-    labels = nn.Embed(
-      self.classes + 1,
-      self.width,
-      dtype=self.dtype,
-      embedding_init=table_init,
-      name='labels',
-    )(label)
-    return nn.silu(time + einops.rearrange(labels, 'b d -> b 1 d'))
+  def _condition(self, t, cond):
+    """SiLU of what every block is modulated by, `[b, f or 1, d]`."""
+    c = jnp.zeros((t.shape[0], 1, self.width), self.dtype)
+    if self.timed:
+      c = c + self._heard(t, 'time')
+    if self.classes:
+      table_init = nn.with_logical_partitioning(_SMALL, ('classes', 'embed'))
+      labels = nn.Embed(
+        self.classes + 1,
+        self.width,
+        dtype=self.dtype,
+        embedding_init=table_init,
+        name='labels',
+      )(cond.label)
+      c = c + einops.rearrange(labels, 'b d -> b 1 d')
+    if self.text_width:
+      text = nn.silu(cond.text.astype(self.dtype))
+      text = _dense(self.width, ('text', 'embed'), self.dtype, 'text')(text)
+      c = c + einops.rearrange(text, 'b d -> b 1 d')
+    if self.stride:
+      c = c + self._heard(cond.stride[:, None], 'stride', _ZERO)
+    return nn.silu(c)
+
+  def _heard(self, number, name, out_init=_SMALL):
+    """Embeds a number by its sinusoid and a small MLP."""
+    wave = embeddings.sinusoid(number, _TIME_WIDTH)
+    axes = ('time', 'embed'), ('embed', None)
+    into = _dense(self.width, axes[0], self.dtype, f'{name}_in', _SMALL)
+    out = _dense(self.width, axes[1], self.dtype, f'{name}_out', out_init)
+    return out(nn.silu(into(wave)))
 
 
 class Block(nn.Module):
   """Attention and MLP over `[*n, t, d]`, modulated by adaLN-Zero."""
 
   heads: int
+  attention: str
   dtype: Any
 
   @nn.compact
@@ -155,15 +241,29 @@ class Block(nn.Module):
     c = _dense(6 * width, ('embed', 'mlp'), self.dtype, 'modulation', _ZERO)(c)
     shift1, scale1, gate1, shift2, scale2, gate2 = jnp.split(c, 6, axis=-1)
     y = _norm(x) * (1 + scale1) + shift1
-    y = attention.SelfAttention(self.heads, self.dtype, name='attention')(
-      y, anchor
-    )
+    y = attention.SelfAttention(
+      self.heads, self.attention, self.dtype, name='attention'
+    )(y, anchor)
     x = x + gate1 * y
     y = _norm(x) * (1 + scale2) + shift2
     y = _dense(4 * width, ('embed', 'mlp'), self.dtype, 'mlp_in')(y)
     y = nn.gelu(y, approximate=True)
     y = _dense(width, ('mlp', 'embed'), self.dtype, 'mlp_out')(y)
     return x + gate2 * y
+
+
+class Pair(nn.Module):
+  """A spatial and a temporal block, as one layer to scan."""
+
+  block: Any
+
+  @nn.compact
+  def __call__(self, x, table, c, anchor):
+    """Adds the frames' table between the two; it is 0 after the first pair."""
+    x = self.block(name='spatial')(x, _per_frame(c), anchor)
+    x = einops.rearrange(x, 'b f n d -> b n f d') + table
+    x = self.block(name='temporal')(x, _per_place(c))
+    return einops.rearrange(x, 'b n f d -> b f n d'), None
 
 
 class FinalLayer(nn.Module):
@@ -174,7 +274,7 @@ class FinalLayer(nn.Module):
 
   @nn.compact
   def __call__(
-    self, x: Float[Array, 'b f n d'], c: Float[Array, 'b f 1 d']
+    self, x: Float[Array, 'b f n d'], c: Float[Array, 'b #f 1 d']
   ) -> Float[Array, 'b f n p']:
     """Projects tokens to the pixels of their patches."""
     width = x.shape[-1]
@@ -186,6 +286,14 @@ class FinalLayer(nn.Module):
     )(x)
 
 
+def _per_frame(c):
+  return einops.rearrange(c, 'b f d -> b f 1 d')
+
+
+def _per_place(c):
+  return einops.rearrange(c, 'b f d -> b 1 f d')
+
+
 def _norm(x):
   """LayerNorm without parameters, computed in float32."""
   norm = nn.LayerNorm(epsilon=1e-6, use_bias=False, use_scale=False)
@@ -193,11 +301,13 @@ def _norm(x):
 
 
 def _dense(features, axes, dtype, name, kernel_init=_XAVIER):
-  return nn.Dense(
-    features,
-    dtype=dtype,
-    kernel_init=nn.with_logical_partitioning(kernel_init, axes),
-    name=name,
+  return layers.flat(
+    nn.Dense(
+      features,
+      dtype=dtype,
+      kernel_init=nn.with_logical_partitioning(kernel_init, axes),
+      name=name,
+    )
   )
 
 
@@ -207,10 +317,23 @@ def _conv(features, dtype, name, kernel_init=nn.linear.default_kernel_init):
   )
 
 
-def _add_table(x, table):
-  """Adds a float64 table to the trailing axes of x, in x's dtype."""
-  table = jnp.asarray(table, x.dtype)
-  return x + table.reshape((1,) * (x.ndim - table.ndim) + table.shape)
+_POLICIES = jax.checkpoint_policies
+_REMATTED = {
+  'none': Block,
+  'full': nn.remat(Block),
+  'dots': nn.remat(Block, policy=_POLICIES.dots_with_no_batch_dims_saveable),
+}
+REMATS = tuple(_REMATTED)
 
-
-MODELS = {'latte': Latte}
+SIZES = {
+  'tiny': {'width': 128, 'depth': 6, 'heads': 4},  # ours, for small frames
+  's': {'width': 384, 'depth': 12, 'heads': 6},
+  'b': {'width': 768, 'depth': 12, 'heads': 12},
+  'l': {'width': 1024, 'depth': 24, 'heads': 16},
+  'xl': {'width': 1152, 'depth': 28, 'heads': 16},
+}
+MODELS = {'latte': Latte} | {
+  f'latte_{size}{patch}': functools.partial(Latte, patch=patch, **numbers)
+  for size, numbers in SIZES.items()
+  for patch in (2, 4, 8)
+}

@@ -15,18 +15,22 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import safetensors
-import safetensors.flax
+import safetensors.numpy
 from flax import traverse_util
 
 from framebridge_jax import version
+from framebridge_jax.porting import readers
 
 
 class Weights(NamedTuple):
-  """Parameters as a nested dict, and the config they were trained with."""
+  """Parameters as a nested dict, and the config they were trained with.
+
+  `tables` are arrays of a ported checkpoint that the model computes itself.
+  """
 
   params: dict[str, Any]
   config: dict[str, Any]
+  tables: dict[str, np.ndarray]
 
 
 class Fitted(NamedTuple):
@@ -47,10 +51,18 @@ def save(
   *,
   dtype: jax.typing.DTypeLike,
   facts: Mapping[str, str],
+  tables: Mapping[str, np.ndarray] | None = None,
 ) -> None:
-  """Writes parameters, cast to `dtype`, their config and facts about them."""
+  """Writes parameters, cast to `dtype`, their config and facts about them.
+
+  Arrays that are of the dtype already are not copied.
+  """
   flat = traverse_util.flatten_dict(params, sep='/')
-  arrays = {name: jnp.asarray(x, dtype) for name, x in flat.items()}
+  arrays = {
+    name: np.ascontiguousarray(np.asarray(x).astype(dtype, copy=False))
+    for name, x in flat.items()
+  }
+  arrays |= {_TABLES + name: x for name, x in (tables or {}).items()}
   metadata = {
     'config': json.dumps(config),
     'version': version.__version__,
@@ -58,8 +70,11 @@ def save(
   }
   path.parent.mkdir(parents=True, exist_ok=True)
   temporary = path.with_name(path.name + '.tmp')
-  safetensors.flax.save_file(arrays, temporary, metadata)
-  os.replace(temporary, path)
+  try:
+    safetensors.numpy.save_file(arrays, temporary, metadata)
+    os.replace(temporary, path)
+  finally:
+    temporary.unlink(missing_ok=True)
 
 
 def load(path: pathlib.Path) -> Weights:
@@ -71,11 +86,10 @@ def load(path: pathlib.Path) -> Weights:
   if not path.is_file():
     raise WeightsError(f'no weight file at {path}')
   try:
-    with safetensors.safe_open(path, 'flax') as file:
-      metadata = file.metadata() or {}
-      names = file.keys()
-      flat = {name: file.get_tensor(name) for name in names}
-  except safetensors.SafetensorError as error:
+    with readers.open_safetensors(path) as file:
+      metadata = file.metadata
+      flat = {name: file.read(name) for name in file.specs}
+  except ValueError as error:
     raise WeightsError(
       f'{path} is not a whole safetensors file: {error}'
     ) from None
@@ -84,9 +98,16 @@ def load(path: pathlib.Path) -> Weights:
       f'{path} carries no config of framebridge_jax; it holds '
       f'{len(flat)} arrays of another program'
     )
-  flat = {name: x.astype(jnp.float32) for name, x in flat.items()}
+  tables = {
+    name.removeprefix(_TABLES): flat.pop(name)
+    for name in list(flat)
+    if name.startswith(_TABLES)
+  }
+  flat = {name: jnp.asarray(x, jnp.float32) for name, x in flat.items()}
   return Weights(
-    traverse_util.unflatten_dict(flat, sep='/'), json.loads(metadata['config'])
+    traverse_util.unflatten_dict(flat, sep='/'),
+    json.loads(metadata['config']),
+    tables,
   )
 
 
@@ -137,3 +158,6 @@ def fit(
 def count(params: Any) -> int:
   """Number of parameters."""
   return sum(x.size for x in jax.tree.leaves(params))
+
+
+_TABLES = 'tables/'

@@ -7,6 +7,7 @@ tasks, guidance scales and seeds share one compilation.
 
 import dataclasses
 import functools
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +16,7 @@ from jaxtyping import Array, Float, PyTree
 
 from framebridge_jax import arrays, denoiser
 from framebridge_jax.arrays import FrameMask, Labels, Latents, SampleKeys
-from framebridge_jax.processes import priors, sde
+from framebridge_jax.processes import sde
 from framebridge_jax.samplers import grids, guidance, loop
 from framebridge_jax.tasks import plans
 
@@ -30,7 +31,9 @@ class Task:
   Attributes:
     plan: progress [steps + 1, f]; frames at 1 throughout are known.
     grid: progress to process time.
-    prior: builds zT from the known frames.
+    conditioning: from the given frames to the prior, and to what is seen.
+    given: frames that the conditioning may read; None: the known ones.  With
+      FrameBridge's own recipe the first frame is given, and made anew.
     pad_to: steps of the compiled loop; plans up to this length share it.
     start_noise: scale of the noise that frames set out with.  1 is right; at
       the start of FrameBridge's public grid its code has 0.
@@ -38,8 +41,9 @@ class Task:
 
   plan: plans.Plan
   grid: grids.Grid
-  prior: priors.PriorFn
+  conditioning: denoiser.Conditioning
   pad_to: int
+  given: tuple[int, ...] | None = None
   start_noise: float = 1.0
 
 
@@ -108,8 +112,10 @@ def generate(
     ValueError: a bridge is to start without a known frame or to be guided by
       its history, or the prediction says nothing where the plan starts.
   """
-  known = np.all(task.plan == 1, axis=0)
-  _refuse(model, task, known, guide)
+  given = np.all(task.plan == 1, axis=0)
+  if task.given is not None:
+    given = np.isin(np.arange(task.plan.shape[1]), task.given)
+  _refuse(model, task, given, guide)
   times = plans.time_plan(
     task.plan, task.grid, batch=len(source), pad_to=task.pad_to
   )
@@ -117,11 +123,11 @@ def generate(
   return _sample(
     model,
     sampler,
-    task.prior,
+    task.conditioning,
     guide.kinds,
     variables,
     source,
-    jnp.asarray(of_clips(known)),
+    jnp.asarray(of_clips(given)),
     jnp.asarray(of_clips(task.plan[0] > 0)),
     jnp.asarray(times),
     jnp.asarray(task.start_noise, jnp.float32),
@@ -135,17 +141,22 @@ def generate(
   )
 
 
+def sample_keys(seed: int, ids: Sequence[int] | np.ndarray) -> SampleKeys:
+  """One key a sample id, whatever batch it is drawn in."""
+  return arrays.sample_keys(jax.random.key(seed), jnp.asarray(ids, jnp.int32))
+
+
 def walk_noise(keys: SampleKeys, step: Array, like: Latents) -> Latents:
   """Unit noise of one step, from the samples' keys alone."""
   return arrays.normal_like(arrays.fold(arrays.fold(keys, _WALK), step), like)
 
 
-def _refuse(model, task, known, guide):
+def _refuse(model, task, given, guide):
   pulled = model.process.marginal(jnp.full((1, 1), model.process.schedule.T)).b
-  if pulled != 0 and not known.any():
+  if pulled != 0 and not given.any():
     raise ValueError(
-      'no frame is known, so a bridge has no prior to start from; give a task '
-      'with known frames, or a diffusion model'
+      'no frame is given, so a bridge has no prior to start from; give a task '
+      'with given frames, or a diffusion model'
     )
   if pulled != 0 and guide.history != 1:
     raise ValueError(
@@ -162,16 +173,16 @@ def _refuse(model, task, known, guide):
 
 
 @functools.partial(
-  jax.jit, static_argnames=('model', 'sampler', 'make_prior', 'kinds')
+  jax.jit, static_argnames=('model', 'sampler', 'conditioning', 'kinds')
 )
 def _sample(
   model,
   sampler,
-  make_prior,
+  conditioning,
   kinds: tuple[str, ...],
   variables: PyTree,
   source: Latents,
-  known: FrameMask,
+  given: FrameMask,
   kept: FrameMask,
   times: Float[Array, 'rows b f'],
   start_noise,
@@ -183,7 +194,7 @@ def _sample(
   def draw(purpose):
     return arrays.normal_like(arrays.fold(keys, purpose), source)
 
-  prior = make_prior(source, known, draw(_PRIOR))
+  prior, cond = conditioning(variables, source, given, label, draw(_PRIOR))
   # Other frames of the source are no one's business, not even as noise: they
   # set out from the prior, or from noise alone where there is no prior.
   T = model.process.schedule.T
@@ -194,19 +205,20 @@ def _sample(
     model.process, source, prior, times[0], start_noise * draw(_START)
   )
 
-  def bound(labels, prior_seen, known_seen):
-    cond = denoiser.condition(labels, prior_seen, known_seen)
+  def bound(cond):
     return model.bind(variables, denoiser.Given(prior, cond, draw(_VIEW)))
 
-  strong = guided = bound(label, prior, known)
+  strong = guided = bound(cond)
   if 'label' in kinds:
-    weak = bound(jnp.full_like(label, null_label), prior, known)
+    weak = bound(cond._replace(label=jnp.full_like(label, null_label)))
     guided = guidance.extrapolate(guided, weak, strengths['scale'])
   if 'history' in kinds:
     nothing = jnp.zeros_like(prior)
     hidden = sde.perturb(model.process, nothing, nothing, end, draw(_HIDDEN))
-    weak = bound(label, nothing, jnp.zeros_like(known))
-    weak = guidance.forgetful(weak, known, hidden, T)
+    _, blind = conditioning(
+      variables, nothing, jnp.zeros_like(given), label, nothing
+    )
+    weak = guidance.forgetful(bound(blind), given, hidden, T)
     guided = guidance.extrapolate(guided, weak, strengths['history'])
   if 'rescale' in kinds:
     guided = guidance.rescale(guided, strong, strengths['rescale'])

@@ -12,7 +12,8 @@ from jaxtyping import Array, Float, PyTree
 
 from framebridge_jax import arrays, denoiser
 from framebridge_jax.arrays import FrameTime
-from framebridge_jax.processes import discrete, priors, sde, times, variational
+from framebridge_jax.models import latte, prior_network
+from framebridge_jax.processes import discrete, sde, times, variational
 from framebridge_jax.training import step
 
 Weight = Callable[[denoiser.Denoiser, FrameTime], FrameTime]
@@ -58,9 +59,11 @@ class DenoiserLoss:
   Attributes:
     denoiser: what is trained.
     encode: pixels to latents.
-    prior: builds zT from known frames.
+    conditioning: from given frames to the prior and to what the network sees.
     weight: of a frame's error at its time.
-    task_mix: weights of the known sets (rows of KNOWN_SETS).
+    task_mix: weights of the given sets (rows of KNOWN_SETS).
+    hold_given: whether given frames stand at t = 0 and leave the loss; if not
+      they are a condition alone, as in FrameBridge's own recipe.
     times: draws the frames' times.
     label_dropout: share of samples that see the null class.
     null_label: the null class.
@@ -68,9 +71,10 @@ class DenoiserLoss:
 
   denoiser: denoiser.Denoiser
   encode: Callable[[Array], Array]
-  prior: priors.PriorFn
+  conditioning: denoiser.Conditioning
   weight: Weight
   task_mix: tuple[tuple[str, float], ...]
+  hold_given: bool
   times: times.Ptss
   label_dropout: float
   null_label: int
@@ -80,24 +84,26 @@ class DenoiserLoss:
   ) -> tuple[Float[Array, ''], step.Scalars]:
     """Loss of a batch of `video` (uint8) and `label`, and its plain MSE."""
     process = self.denoiser.process
-    known_keys, time_keys, noise_keys, label_keys, prior_keys, view_keys = (
+    given_keys, time_keys, noise_keys, label_keys, prior_keys, view_keys = (
       arrays.fold(keys, purpose) for purpose in range(6)
     )
     z0 = self.encode(batch['video'])
     frames = z0.shape[1]
-    known = times.draw_known(known_keys, frames, task_mix=self.task_mix)
+    given = times.draw_known(given_keys, frames, task_mix=self.task_mix)
     t = self.times(time_keys, frames, process.schedule.T)
-    t = jnp.where(known, 0.0, t)
-    prior = self.prior(z0, known, arrays.normal_like(prior_keys, z0))
-    zt = sde.perturb(process, z0, prior, t, arrays.normal_like(noise_keys, z0))
-    given = denoiser.Given(
-      prior=prior,
-      cond=denoiser.condition(
-        self._drop_labels(label_keys, batch['label']), prior, known
+    t = jnp.where(given, 0.0, t) if self.hold_given else t
+    prior, cond = self.conditioning(
+      params,
+      z0,
+      given,
+      drop_labels(
+        label_keys, batch['label'], self.label_dropout, self.null_label
       ),
-      noise=arrays.normal_like(view_keys, z0),
+      arrays.normal_like(prior_keys, z0),
     )
-    answer = self.denoiser(params, zt, t, given)
+    zt = sde.perturb(process, z0, prior, t, arrays.normal_like(noise_keys, z0))
+    seen = denoiser.Given(prior, cond, arrays.normal_like(view_keys, z0))
+    answer = self.denoiser(params, zt, t, seen)
     error2 = (answer.x0 - z0) ** 2
     weight = arrays.expand_like(self.weight(self.denoiser, t), z0)
     loss = arrays.masked_mean(weight * error2, t > 0)
@@ -108,11 +114,13 @@ class DenoiserLoss:
       loss += metrics['variance_bits']
     return loss, metrics
 
-  def _drop_labels(self, keys, labels):
-    dropped = jax.vmap(
-      lambda key: jax.random.bernoulli(key, self.label_dropout)
-    )(keys)
-    return jnp.where(dropped, self.null_label, labels)
+
+def drop_labels(
+  keys: arrays.SampleKeys, labels: arrays.Labels, share: float, null_label: int
+) -> arrays.Labels:
+  """Turns a share of the labels into the null label, for guidance."""
+  dropped = jax.vmap(lambda key: jax.random.bernoulli(key, share))(keys)
+  return jnp.where(dropped, null_label, labels)
 
 
 def _variance_bits(schedule, answer, z0, t):
@@ -126,6 +134,31 @@ def _variance_bits(schedule, answer, z0, t):
     x0_hat=jax.lax.stop_gradient(answer.x0),
     spread=answer.spread,
   ) / math.log(2)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PriorLoss:
+  """Squared error of a neural prior against the clip (FrameBridge 4.3).
+
+  The image is the clip's first frame, repeated.
+  """
+
+  network: latte.Latte
+  encode: Callable[[Array], Array]
+  label_dropout: float
+  null_label: int
+
+  def __call__(
+    self, params: PyTree, batch: step.Batch, keys: arrays.SampleKeys
+  ) -> tuple[Float[Array, ''], step.Scalars]:
+    """Mean squared error of a batch of `video` (uint8) and `label`."""
+    z0 = self.encode(batch['video'])
+    image = jnp.repeat(z0[:, :1], z0.shape[1], axis=1)
+    label = drop_labels(
+      keys, batch['label'], self.label_dropout, self.null_label
+    )
+    mean = prior_network.predict(self.network, params, image, label)
+    return jnp.mean((mean - z0) ** 2), {}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -1,9 +1,11 @@
 """Optimizers and learning-rate schedules, all of them optax's."""
 
 import dataclasses
+import re
 
 import jax
 import optax
+from flax.core import meta
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -18,6 +20,8 @@ class Recipe:
     weight_decay: decoupled, on matrices only.
     b2: decay of the second moment.
     clip_norm: bound on the gradient's global norm.
+    freeze: regex searched in a parameter's `/`-joined name; what it matches
+      stays as it is and has no optimizer state.  '' matches none.
   """
 
   learning_rate: float
@@ -27,11 +31,12 @@ class Recipe:
   weight_decay: float
   b2: float
   clip_norm: float
+  freeze: str = ''
 
 
 def adamw(recipe: Recipe) -> optax.GradientTransformation:
-  """Clipped AdamW."""
-  return optax.chain(
+  """Clipped AdamW of what is not frozen."""
+  update = optax.chain(
     optax.clip_by_global_norm(recipe.clip_norm),
     optax.adamw(
       LEARNING_RATES[recipe.schedule](recipe),
@@ -40,6 +45,21 @@ def adamw(recipe: Recipe) -> optax.GradientTransformation:
       mask=_matrices,
     ),
   )
+  if not recipe.freeze:
+    return update
+  frozen = re.compile(recipe.freeze).search
+  return optax.multi_transform(
+    {'train': update, 'freeze': optax.set_to_zero()},
+    lambda params: jax.tree_util.tree_map_with_path(
+      lambda path, _: 'freeze' if frozen(_name(path)) else 'train',
+      params,
+      is_leaf=lambda x: isinstance(x, meta.AxisMetadata),  # boxed at birth
+    ),
+  )
+
+
+def _name(path):
+  return jax.tree_util.keystr(path, simple=True, separator='/')
 
 
 def cosine(recipe: Recipe) -> optax.Schedule:

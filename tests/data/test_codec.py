@@ -11,16 +11,19 @@ every = pytest.mark.parametrize('name', codec.CODECS)
 IDENTITY = codec.Identity()
 
 
-def _clips():
-  rng = np.random.default_rng(0)
-  return rng.integers(0, 256, (2, 4, 8, 8, 3), np.uint8)
+RNG = np.random.default_rng(0)
+# What each codec is given for two clips of 4 frames of 64 x 64 pixels.
+COMES = {
+  'identity': lambda: RNG.integers(0, 256, (2, 4, 64, 64, 3), np.uint8),
+  'cached': lambda: jnp.asarray(RNG.normal(size=(2, 4, 8, 8, 4)), jnp.float32),
+}
 
 
 @every
 def test_latents_have_the_shape_that_the_codec_says(name):
   made = codec.CODECS[name]()
-  latents = made.encode(_clips())
-  assert latents.shape == (2, *made.latent_shape(4, 8))
+  latents = made.encode(COMES[name]())
+  assert latents.shape == (2, *made.latent_shape(4, 64))
   assert latents.dtype == jnp.float32
 
 
@@ -63,3 +66,21 @@ def test_decoding_rounds_to_the_nearest_byte_and_clips():
 
 def test_the_identity_s_pixel_frames_are_its_latent_frames():
   assert [IDENTITY.frame_map(i) for i in range(16)] == list(range(16))
+
+
+def test_cached_latents_are_taken_as_they_are():
+  latents = COMES['cached']()
+  np.testing.assert_array_equal(codec.Cached().encode(latents), latents)
+  halves = latents.astype(jnp.bfloat16)
+  assert codec.Cached().encode(halves).dtype == jnp.float32
+
+
+def test_cached_latents_have_the_channels_and_the_side_of_their_autoencoder():
+  assert codec.Cached().latent_shape(16, 256) == (16, 32, 32, 4)
+  made = codec.Cached(channels=16, factor=4)
+  assert made.latent_shape(16, 256) == (16, 64, 64, 16)
+
+
+def test_cached_latents_cannot_be_shown():
+  with pytest.raises(ValueError, match=r'\(2, 4, 8, 8, 4\).*autoencoder'):
+    codec.Cached().decode(COMES['cached']())

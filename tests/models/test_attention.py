@@ -1,5 +1,7 @@
 """Attention against softmax attention in numpy, with and without anchor."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,7 +12,7 @@ from flax import linen as nn
 from framebridge_jax.models import attention
 
 B, M, T, D, HEADS = 2, 3, 4, 16, 2
-MODULE = attention.SelfAttention(HEADS, jnp.float32)
+MODULE = attention.SelfAttention(HEADS, 'default', jnp.float32)
 apply = tiny.quick_jit(MODULE.apply)
 
 
@@ -64,3 +66,42 @@ def test_tokens_have_no_order_of_their_own(variables):
     apply(variables, x)[:, :, order],
     atol=2e-6,
   )
+
+
+@pytest.mark.parametrize('anchored', [False, True])
+@pytest.mark.parametrize('kernel', ['xla', 'heads_first'])
+def test_rows_of_attentions_are_one_function(variables, kernel, anchored):
+  """cuDNN wants a GPU; scores up to about 50 would overflow a bare exp."""
+  x = 10 * _tokens()
+  anchor = jnp.array([[0, 0, 1], [2, 0, 2]]) if anchored else None
+  module = attention.SelfAttention(HEADS, kernel, jnp.float32)
+  want = np.asarray(apply(variables, x, anchor))
+  got = tiny.quick_jit(module.apply)(variables, x, anchor)
+  np.testing.assert_allclose(got, want, atol=2e-6 * np.abs(want).max())
+  half = attention.SelfAttention(HEADS, kernel, jnp.bfloat16)
+  got = tiny.quick_jit(half.apply)(variables, x, anchor)
+  assert got.dtype == jnp.bfloat16
+  got = np.asarray(got, np.float32)
+  assert np.linalg.norm(got - want) < 0.1 * np.linalg.norm(want)
+
+
+@pytest.mark.parametrize('kernel', ['xla', 'heads_first'])
+def test_rows_of_attentions_have_one_gradient(variables, kernel):
+  def loss(kernel, variables, x):
+    module = attention.SelfAttention(HEADS, kernel, jnp.float32)
+    return jnp.sum(jnp.sin(module.apply(variables, x)))
+
+  grads = [
+    tiny.quick_jit(jax.grad(functools.partial(loss, name), argnums=(0, 1)))(
+      variables, _tokens()
+    )
+    for name in ('default', kernel)
+  ]
+  for want, got in zip(*map(jax.tree.leaves, grads), strict=True):
+    scale = float(np.abs(want).max())
+    np.testing.assert_allclose(got, want, atol=2e-5 * scale)
+
+
+def test_every_row_is_tested_or_needs_a_gpu():
+  rows = set(attention.ATTENTIONS)
+  assert rows == {'default', 'xla', 'heads_first', 'cudnn'}

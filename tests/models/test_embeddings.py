@@ -50,7 +50,9 @@ def test_position_table_is_the_form_of_mae_and_dit():
 def test_grid_table_is_row_major_with_the_column_in_the_first_half():
   """`get_2d_sincos_pos_embed` (MAE): "here w goes first"."""
   rows, columns, width = 3, 5, 16
-  got = embeddings.grid_table(rows, columns, width)
+  got = embeddings.grid_table(
+    np.arange(rows, dtype=float), np.arange(columns, dtype=float), width
+  )
   assert got.shape == (rows * columns, width)
   quarter = width // 4
   for r in range(rows):
@@ -60,3 +62,11 @@ def test_grid_table_is_row_major_with_the_column_in_the_first_half():
         slow = 10000 ** (i / quarter)
         want = [f(x / slow) for x in (k, r) for f in (math.sin, math.cos)]
         np.testing.assert_allclose(entry[i::quarter], want, atol=1e-12)
+
+
+def test_positions_need_not_be_whole_numbers():
+  """A clip of another size than the checkpoint's has places between."""
+  got = embeddings.grid_table(np.array([0.5]), np.array([0.0, 1.25]), 8)
+  assert got[1, 0] == pytest.approx(math.sin(1.25), abs=1e-12)
+  assert got[1, 4] == pytest.approx(math.sin(0.5), abs=1e-12)
+  assert got[0, 0] == 0

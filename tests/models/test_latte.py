@@ -88,8 +88,8 @@ def test_tokens_are_row_major_patches_of_row_column_and_channel():
   )
   _, seen = _watch(network, variables, z, t, cond)
   tokens = np.asarray(seen['spatial_0']['__call__'][0])
-  tokens = tokens - embeddings.grid_table(4, 4, 24)
-  fine = np.concatenate([z, cond.image], axis=-1)
+  tokens = tokens - embeddings.grid_table(np.arange(4.0), np.arange(4.0), 24)
+  fine = np.concatenate([z, cond.prior], axis=-1)
   for r in range(4):
     for k in range(4):
       for p in range(2):
@@ -120,7 +120,7 @@ def test_places_are_added_once_before_space_and_frames_once_before_time():
     tiny.init(network), {'patches/kernel': 0.0, 'patches/bias': 0.0}
   )
   _, seen = _watch(network, variables, *tiny.make_inputs())
-  place = embeddings.grid_table(2, 2, 16)[None, None]
+  place = embeddings.grid_table(np.arange(2.0), np.arange(2.0), 16)[None, None]
   frame = embeddings.position_table(np.arange(4.0), 16)[None, :, None]
   for block, want in {
     'spatial_0': place + 0 * frame,
@@ -138,15 +138,16 @@ def test_a_frame_s_time_modulates_the_tokens_of_that_frame_alone(plain):
   variables, (z, t, cond) = tiny.shaken(plain), tiny.make_inputs()
   _, first = _watch(PLAIN, variables, z, t, cond)
   _, second = _watch(PLAIN, variables, z, t.at[0, 2].add(40.0), cond)
-  for block, axis in (('spatial_0', 1), ('temporal_0', 2), ('final', 1)):
-    a, b = (
-      np.moveaxis(x[block]['modulation']['__call__'][0], axis, 1)
-      for x in (first, second)
-    )
-    changed = np.abs(a - b).max((2, 3)) > 1e-3
-    assert a.shape[1] == F
+  for block in ('spatial_0', 'temporal_0', 'final'):
+    a, b = (_modulation(seen, block) for seen in (first, second))
+    changed = np.abs(a - b).max(2) > 1e-3
     np.testing.assert_array_equal(np.argwhere(changed), [[0, 2]])
     assert (a == b)[~changed].all()
+
+
+def _modulation(seen, block):
+  """What a block's frames are modulated by; once a frame, not a token."""
+  return np.reshape(seen[block]['modulation']['__call__'][0], (B, F, -1))
 
 
 def test_equal_times_modulate_all_frames_alike_and_permuted_times_permute(
@@ -157,7 +158,7 @@ def test_equal_times_modulate_all_frames_alike_and_permuted_times_permute(
 
   def modulation(t):
     _, seen = _watch(PLAIN, variables, z, t, cond)
-    return np.asarray(seen['spatial_0']['modulation']['__call__'][0])
+    return _modulation(seen, 'spatial_0')
 
   same = modulation(jnp.full_like(t, 500.0))
   np.testing.assert_array_equal(same, same[:, :1].repeat(F, axis=1))
@@ -229,12 +230,12 @@ def test_the_null_class_has_the_last_row_of_the_table_to_itself(plain):
 
 
 @pytest.mark.parametrize('name', ['plain', 'full'])
-def test_image_and_label_are_heard(name, request):
+def test_prior_and_label_are_heard(name, request):
   network = {'plain': PLAIN, 'full': FULL}[name]
   variables = tiny.shaken(request.getfixturevalue(name))
   z, t, cond = inputs = tiny.make_inputs()
   for other in (
-    cond._replace(image=cond.image.at[1].add(1.0)),
+    cond._replace(prior=cond.prior.at[1].add(1.0)),
     cond._replace(label=cond.label.at[1].set((cond.label[1] + 1) % 5)),
   ):
     heard = _heard(network, variables, inputs, (z, t, other))
@@ -260,7 +261,7 @@ def test_a_block_is_dit_s_formula(plain):
   params = tiny.shaken(plain)['params']['spatial_0']
   rng = np.random.default_rng(1)
   x, c = rng.normal(size=(1, 1, 5, 16)), rng.normal(size=(1, 1, 1, 16))
-  block = latte.Block(2, jnp.float32)
+  block = latte.Block(2, 'default', jnp.float32)
   got = tiny.quick_jit(block.apply)(
     {'params': params}, jnp.asarray(x, jnp.float32), jnp.asarray(c, jnp.float32)
   )[0, 0]

@@ -46,7 +46,7 @@ def test_the_aligned_view_holds_what_it_says_that_it_holds(
   a, _, c = teachers.marginal(bridge_name, ALL_TIMES)
   # In a / c, because near T both are differences that numpy cancels.
   np.testing.assert_allclose(view.alpha / view.sigma, a / c, rtol=1e-5)
-  held = toys.line_up(view.alpha) * z0 + toys.line_up(view.sigma) * eps
+  held = teachers.line_up(view.alpha) * z0 + teachers.line_up(view.sigma) * eps
   np.testing.assert_allclose(view.z, held, rtol=1e-5, atol=1e-5)
   np.testing.assert_array_equal(view.origin, np.zeros(teachers.SHAPE))
   if 'reaching' not in lookup:
@@ -81,7 +81,7 @@ def test_at_T_a_teacher_sees_its_last_noise_and_nothing_else(name, bridge_name):
   end = np.full((1, 2), teacher.schedule.T)
   sigma = teacher.sigma(end)
   np.testing.assert_array_equal(view.t, end)
-  want = toys.line_up(sigma) * noise
+  want = teachers.line_up(sigma) * noise
   np.testing.assert_allclose(view.z, want, rtol=1e-12)
   np.testing.assert_allclose(view.sigma, sigma, rtol=1e-12)
   np.testing.assert_allclose(

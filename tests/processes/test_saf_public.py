@@ -140,7 +140,7 @@ def test_the_public_batch_is_aligned_as_here(golden):
   _close(view.z, here['aligned_z'])
   _close(x0, here['x0_from_v'])
   want = golden['training_weight'].astype(float)
-  _close(toys.line_up(weight[:, :1]), want)
+  _close(teachers.line_up(weight[:, :1]), want)
   inside = golden['t_index'] > 9
   np.testing.assert_allclose(
     1000 * view.t[inside, 0] - 1, golden['aligned_t'][inside], rtol=1e-5

@@ -41,9 +41,9 @@ def _exact(teacher):
   def says(z, t):
     alpha, sigma = teacher.alpha(t), teacher.sigma(t)
     if teacher.prediction == 'edm':
-      z = z * toys.line_up(np.sqrt(sigma**2 + 0.25))
+      z = z * teachers.line_up(np.sqrt(sigma**2 + 0.25))
     x0 = _posterior_mean(z, alpha, sigma)
-    alpha, sigma = toys.line_up(alpha), toys.line_up(sigma)
+    alpha, sigma = teachers.line_up(alpha), teachers.line_up(sigma)
     return _target(teacher.prediction, z, x0, alpha, sigma)
 
   return teachers.Answers(says)
@@ -55,8 +55,8 @@ def _error_of_the_aligned(teacher, bridge_name, t=T):
   zt, _, _, prior = teachers.bridge_latents(bridge_name, t)
   a, b, c = teachers.marginal(bridge_name, t)
   got = model({}, zt, jnp.asarray(t), toys.given(prior)).x0
-  want = _posterior_mean(zt - toys.line_up(b) * prior, a, c)
-  want = np.where(toys.line_up(t) == 0, zt, want)
+  want = _posterior_mean(zt - teachers.line_up(b) * prior, a, c)
+  want = np.where(teachers.line_up(t) == 0, zt, want)
   return np.abs(got - want).max()
 
 
@@ -111,7 +111,7 @@ def test_at_initialisation_a_teacher_says_what_it_says_on_its_own_inputs(
   t = teachers.time_of(bridge_name, (alpha / sigma) ** 2)
   _, b, c = teachers.marginal(bridge_name, t)
   shown, prior = teachers.draw(2)
-  zt = toys.line_up(c / sigma) * shown + toys.line_up(b) * prior
+  zt = teachers.line_up(c / sigma) * shown + teachers.line_up(b) * prior
   network = teachers.Answers(teachers.bend)
   for prediction in ('x0', teacher.prediction):
     plain = teacher.make(network, prediction)

@@ -10,7 +10,8 @@ import pytest
 import tiny
 
 import samples
-from framebridge_jax.processes import clocks, priors
+import toys
+from framebridge_jax.processes import clocks
 from framebridge_jax.samplers import ancestral, grids
 from framebridge_jax.tasks import generate, plans
 from framebridge_jax.training import sharding
@@ -26,7 +27,7 @@ class Wish(nn.Module):
   @nn.compact
   def __call__(self, z, t, cond):
     clip = self.param('clip', nn.initializers.zeros_init(), z.shape)
-    return clip - cond.image
+    return clip - cond.prior
 
 
 @pytest.fixture(scope='module')
@@ -47,7 +48,7 @@ def _task(num_steps=3, plan=plans.image_to_video):
   return generate.Task(
     plan=plan(num_steps, tiny.FRAMES),
     grid=grids.quadratic(MODEL.process, num_steps),
-    prior=priors.replicate,
+    conditioning=toys.conditioning(),
     pad_to=PAD,
   )
 

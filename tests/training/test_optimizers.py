@@ -1,10 +1,13 @@
 """AdamW, clipping and learning rates against their closed forms."""
 
+import dataclasses
 import math
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from framebridge_jax.training import optimizers
@@ -99,3 +102,84 @@ def test_the_rate_follows_its_schedule_from_the_first_update():
   )
   rates = [-update['w'][0] for update in got]
   assert rates == pytest.approx([0, PEAK / 4, PEAK / 2], rel=1e-5)
+
+
+def _frozen_params():
+  """Beside a bridge's own parameters, F's; some names are near misses."""
+  draw = np.random.default_rng(0).normal
+  return {
+    'params': {
+      'prior_head': {'kernel': jnp.asarray(draw(size=(2, 3)), jnp.float32)},
+      'out': {'bias': jnp.ones(3)},
+    },
+    'prior': {'out': {'kernel': jnp.full((3, 2), 5.0), 'bias': jnp.ones(2)}},
+  }
+
+
+def _walk(recipe, grads, steps=3):
+  """Parameters after some steps, and the optimizer's last state."""
+  optimizer, params = optimizers.adamw(recipe), _frozen_params()
+  state = optimizer.init(params)
+  with jax.numpy_dtype_promotion('standard'):
+    for _ in range(steps):
+      updates, state = optimizer.update(grads, state, params)
+      params = optax.apply_updates(params, updates)
+  return params, state
+
+
+def test_frozen_parameters_stay_to_the_bit_in_spite_of_gradient_and_decay():
+  """Without a pattern, all of them move: both are strong enough."""
+  grads = jax.tree.map(lambda x: jnp.full_like(x, 0.3), _frozen_params())
+  recipe = _recipe(weight_decay=0.5)
+  before = _frozen_params()
+  frozen, _ = _walk(dataclasses.replace(recipe, freeze='^prior/'), grads)
+  free, _ = _walk(recipe, grads)
+  jax.tree.map(np.testing.assert_array_equal, frozen['prior'], before['prior'])
+  moved = jax.tree.map(lambda x, y: np.abs(x - y).min() > 1e-3, free, before)
+  assert all(jax.tree.leaves(moved))
+  jax.tree.map(
+    lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-6),
+    frozen['params'],
+    free['params'],
+  )
+
+
+def test_frozen_parameters_have_no_state_of_the_optimizer():
+  """Adam keeps two moments of what it moves, and nothing else of an array."""
+  grads = _frozen_params()
+  _, state = _walk(_recipe(freeze='^prior/'), grads, steps=1)
+  shapes = [x.shape for x in jax.tree.leaves(state) if x.ndim]
+  assert sorted(shapes) == [(2, 3), (2, 3), (3,), (3,)]
+
+
+def test_the_norm_that_is_clipped_is_that_of_what_is_trained():
+  """A frozen part's gradient has no say in the others' step."""
+  grads = jax.tree.map(jnp.ones_like, _frozen_params())
+  loud = {**grads, 'prior': jax.tree.map(lambda x: 1e6 * x, grads['prior'])}
+  recipe = _recipe(freeze='^prior/', clip_norm=1e-7)
+  quiet_walk, loud_walk = (_walk(recipe, g)[0] for g in (grads, loud))
+  jax.tree.map(np.testing.assert_array_equal, quiet_walk, loud_walk)
+
+
+def test_a_pattern_is_searched_in_the_whole_name_of_a_parameter():
+  grads = jax.tree.map(jnp.ones_like, _frozen_params())
+  before = _frozen_params()
+  after, _ = _walk(_recipe(freeze='out/bias$'), grads)
+  same = jax.tree.map(lambda x, y: bool((x == y).all()), after, before)
+  assert same == {
+    'params': {'prior_head': {'kernel': False}, 'out': {'bias': True}},
+    'prior': {'out': {'kernel': False, 'bias': True}},
+  }
+
+
+@pytest.mark.parametrize('freeze', ['^prior/', 'out/bias$', 'kernel$'])
+def test_a_boxed_tree_freezes_what_its_unboxed_one_does(freeze):
+  """A state is born with logical axis names around its matrices."""
+  params = _frozen_params()
+  boxed = jax.tree.map(
+    lambda x: nn.LogicallyPartitioned(x, ('embed', 'mlp')) if x.ndim > 1 else x,
+    params,
+  )
+  optimizer = optimizers.adamw(_recipe(freeze=freeze))
+  states = [nn.unbox(optimizer.init(x)) for x in (boxed, params)]
+  jax.tree.map(np.testing.assert_array_equal, *states)

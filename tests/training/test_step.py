@@ -11,7 +11,8 @@ import optax
 import pytest
 import tiny
 
-from framebridge_jax.processes import priors, times
+import toys
+from framebridge_jax.processes import times
 from framebridge_jax.training import losses, sharding, state, step
 
 STEPS = 3
@@ -47,7 +48,8 @@ def _train(sizes):
   loss = losses.DenoiserLoss(
     denoiser=tiny.make_denoiser(NETWORK),
     encode=lambda video: video.astype(jnp.float32) / 127.5 - 1,
-    prior=priors.replicate,
+    conditioning=toys.conditioning(),
+    hold_given=True,
     weight=losses.SnrWeight(floor=4.0, most=24.0),
     task_mix=(('first', 0.5), ('first_and_last', 0.5)),
     times=times.Ptss(p_frames=0.3, p_end=0.1),

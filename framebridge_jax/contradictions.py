@@ -1,0 +1,160 @@
+"""Values of a config that are fine alone and refuse each other."""
+
+from collections.abc import Iterator
+
+import ml_collections
+
+from framebridge_jax import build
+from framebridge_jax.processes import discrete
+from framebridge_jax.processes import table as processes
+
+Config = ml_collections.ConfigDict
+
+
+def find(config: Config) -> list[str]:
+  """One sentence for each contradiction of a training config."""
+  return [*_files(config), *JOBS[config.job](config)]
+
+
+def _files(config) -> Iterator[str]:
+  if config.dataset == 'folder' and not config.data_dir:
+    yield (
+      'dataset is folder and data_dir is empty; set --config.data_dir to a '
+      'folder of videos'
+    )
+  if config.init_from and not build.weights_path(config.init_from).is_file():
+    yield (
+      f'init_from is {config.init_from!r}, want a weight file, one of '
+      f"{', '.join(build.WEIGHTS)}, or '' to train from nothing"
+    )
+
+
+def _denoiser(config) -> Iterator[str]:
+  yield from _process(config)
+  yield from _view(config)
+  yield from _network(config, 'model')
+  yield from _prior(config)
+  yield from _given(config)
+
+
+def _process(config) -> Iterator[str]:
+  try:
+    build.make_process(config)
+  except ValueError as error:
+    yield f'process: {error}'
+
+
+def _view(config) -> Iterator[str]:
+  view, prediction = config.denoiser.view, config.denoiser.prediction
+  teacher = config.denoiser.teacher
+  if view == 'residual' and prediction in ('eps', 'psi'):
+    yield (
+      f'denoiser.prediction is {prediction}; the residual view holds no '
+      f'signal at T, where a prediction of noise says nothing'
+    )
+  if view == 'aligned' and not teacher:
+    yield (
+      'denoiser.view is aligned and denoiser.teacher is empty; name the '
+      'schedule that the teacher was trained on'
+    )
+  if view != 'aligned' and teacher:
+    yield (
+      f'denoiser.teacher is {teacher!r} but denoiser.view is {view!r}; only '
+      f'aligned has a teacher'
+    )
+  if view == 'aligned' and teacher and not _has_lookup(config.denoiser):
+    yield (
+      f'denoiser.lookup is {config.denoiser.lookup!r}, which reads a table; '
+      f'the teacher {teacher!r} has none, so use own'
+    )
+
+
+def _has_lookup(config):
+  schedule = build.make_row(config.teacher, processes.SCHEDULES)
+  own = config.lookup.partition(':')[0] == 'own'
+  return own or isinstance(schedule, discrete.Discrete)
+
+
+def _network(config, key) -> Iterator[str]:
+  network = build.make_network(config[key], config.dtype)
+  codec = build.make_codec(config)
+  _, side, _, _ = codec.latent_shape(config.data.frames, config.data.size)
+  if side % network.patch:
+    # The codec's factor makes the latent's side of the clip's.
+    yield (
+      f'data.size {config.data.size} gives latents of side {side}, which is '
+      f'not a multiple of {key}.patch {network.patch}'
+    )
+  if network.width % (4 * network.heads):
+    yield (
+      f'{key}.width {network.width} is not a multiple of 4 {key}.heads '
+      f'({network.heads})'
+    )
+  if network.depth % 2:
+    yield (
+      f'{key}.depth {network.depth} is odd; half of the blocks are spatial, '
+      f'half temporal'
+    )
+
+
+def _prior(config) -> Iterator[str]:
+  neural = build.NEURAL in (config.prior, config.denoiser.shown)
+  if config.model.get('prior', False) != bool(config.denoiser.shown):
+    yield (
+      f'model.prior is {config.model.get("prior", False)} and denoiser.shown '
+      f'is {config.denoiser.shown!r}; a network has channels for a prior if '
+      f'and only if it is shown one'
+    )
+  if not neural:
+    return
+  if 'prior_model' not in config:
+    yield (
+      f'prior is {config.prior!r}, denoiser.shown {config.denoiser.shown!r} '
+      f'and there is no prior_model; give the network that predicts the prior'
+    )
+  else:
+    yield from _network(config, 'prior_model')
+    yield from _untimed(config, 'prior_model')
+  if not build.weights_path(config.prior_from).is_file():
+    yield (
+      f'prior_from is {config.prior_from!r}, want the weights of a neural '
+      f'prior: train one with configs/neural_prior_ucf101.py and export it'
+    )
+  if not config.optimizer.freeze.startswith('^prior/'):
+    yield (
+      f'optimizer.freeze is {config.optimizer.freeze!r}, but the neural prior '
+      f"stays as it is; begin with '^prior/'"
+    )
+
+
+def _given(config) -> Iterator[str]:
+  mix = config.get('task_mix', {})
+  if config.process.name == 'bridge' and mix.get('none'):
+    yield (
+      'task_mix.none is set for a bridge, whose prior is made of known frames; '
+      'use process.name=diffusion'
+    )
+  if mix.get('first_and_last') and config.data.frames < 3:
+    yield (
+      f'data.frames is {config.data.frames}; task_mix.first_and_last leaves '
+      f'nothing to learn below 3'
+    )
+  if not any(mix.values()):
+    yield 'all weights of task_mix are 0; give one at least'
+
+
+def _neural_prior(config) -> Iterator[str]:
+  yield from _network(config, 'model')
+  yield from _untimed(config, 'model')
+
+
+def _untimed(config, key) -> Iterator[str]:
+  if config[key].get('timed', True):
+    yield f'{key}.timed is True; a neural prior hears no time'
+
+
+JOBS = {
+  'denoiser': _denoiser,
+  'neural_prior': _neural_prior,
+  'digit_reader': lambda config: (),
+}

@@ -1,0 +1,199 @@
+"""Rows for the Latte family: Latte, FVDM, FrameBridge-Latte and its F.
+
+What a checkpoint does not say in words it says in shapes: classes, learned
+variance, text, a prior on channels, an image frame, and whether it hears time
+are read off the tensors that are there.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from framebridge_jax.models import embeddings, latte
+from framebridge_jax.porting import readers, rules
+from framebridge_jax.porting.rules import (
+  Fixed,
+  Rule,
+  linear,
+  patches,
+  vector,
+)
+
+
+class Found(NamedTuple):
+  """What a checkpoint's names and shapes say.
+
+  Attributes:
+    options: of the network, besides its size.
+    layout: a row of LAYOUTS.
+    grid: the latent's rows (and columns) in tokens.
+  """
+
+  options: dict[str, Any]
+  layout: str
+  grid: int
+
+
+def look(
+  specs: Mapping[str, readers.Spec], *, frames: int, channels: int
+) -> Found:
+  """Reads a network's options off a checkpoint's shapes.
+
+  Args:
+    specs: names and shapes of the tensors.
+    frames: of a clip; a table of one more means an image frame.
+    channels: of a latent.
+
+  Raises:
+    rules.PortError: it is no checkpoint of this family.
+  """
+  layout = next((n for n, row in LAYOUTS.items() if row.tells in specs), None)
+  if layout is None:
+    raise rules.PortError(
+      f'the checkpoint has no tensor {LAYOUTS["latte"].tells}; its first is '
+      f'{min(specs, default="none")}, so it is no checkpoint of Latte'
+    )
+  prefix = LAYOUTS[layout].prefix
+
+  def shape(name, rank, want):
+    spec = specs.get(prefix + name)
+    if spec is None or len(spec.shape) != rank:
+      held = 'is missing' if spec is None else f'has the shape {spec.shape}'
+      raise rules.PortError(f'{prefix}{name} {held}, want {want}')
+    return spec.shape
+
+  def has(name):
+    return any(other.startswith(prefix + name) for other in specs)
+
+  labels = text = 0
+  _, seen, side, _ = shape('x_embedder.proj.weight', 4, '[width, c, p, p]')
+  out, _ = shape('final_layer.linear.weight', 2, '[p p c, width]')
+  _, rows_of_time, _ = shape('temp_embed', 3, '[1, frames, width]')
+  _, places, _ = shape('pos_embed', 3, '[1, places, width]')
+  if has('y_embedder.'):
+    name = 'y_embedder.embedding_table.weight'
+    labels, _ = shape(name, 2, '[classes + 1, width]')
+  if has('text_embedding_projection.'):
+    _, text = shape('text_embedding_projection.1.weight', 2, '[width, text]')
+  if seen not in (channels, 2 * channels):
+    raise rules.PortError(
+      f'x_embedder.proj.weight reads {seen} channels, want {channels}, or '
+      f'{2 * channels} with a prior'
+    )
+  if rows_of_time not in (frames, frames + 1):
+    raise rules.PortError(
+      f'temp_embed has {rows_of_time} rows, want {frames} for a clip of '
+      f'{frames} frames, or one more with an image frame'
+    )
+  return Found(
+    options={
+      'classes': max(labels - 1, 0),
+      'text_width': text,
+      'timed': has('t_embedder.'),
+      'learned_variance': out == 2 * channels * side**2,
+      'prior': seen == 2 * channels,
+      'image_frame': rows_of_time == frames + 1,
+    },
+    layout=layout,
+    grid=math.isqrt(places),
+  )
+
+
+def size(specs: Mapping[str, readers.Spec], layout: str) -> dict[str, int]:
+  """Patch, width and depth of a checkpoint that `look` accepted."""
+  patches = specs[f'{LAYOUTS[layout].prefix}x_embedder.proj.weight'].shape
+  depth = sum(name.endswith(_LAST) for name in specs)
+  return {'patch': patches[2], 'width': patches[0], 'depth': depth}
+
+
+def rows(
+  model: latte.Latte, *, frames: int, grid: int, layout: str
+) -> list[Rule | Fixed]:
+  """The table of a network at the clip size that its checkpoint has.
+
+  Args:
+    model: unscanned; stem and anchor are no part of these checkpoints.
+    frames: of the clip, without an image frame.
+    grid: rows (and columns) of tokens.
+    layout: a row of LAYOUTS, the names of the blocks.
+  """
+  prefix, spatial, temporal, _ = LAYOUTS[layout]
+  table = [
+    *_tables(model, frames, grid),
+    Rule('x_embedder.proj.weight', 'patches/kernel', patches(model.patch)),
+    Rule('x_embedder.proj.bias', 'patches/bias', vector),
+  ]
+  if model.timed:
+    table += _dense('t_embedder.mlp.0', 'time_in')
+    table += _dense('t_embedder.mlp.2', 'time_out')
+  if model.classes:
+    table.append(
+      Rule('y_embedder.embedding_table.weight', 'labels/embedding', vector)
+    )
+  if model.text_width:
+    table += _dense('text_embedding_projection.1', 'text')
+  for pair in range(model.depth // 2):
+    numbers = {'pair': pair, 'even': 2 * pair, 'odd': 2 * pair + 1}
+    table += _block(spatial.format(**numbers), f'spatial_{pair}')
+    table += _block(temporal.format(**numbers), f'temporal_{pair}')
+  table += _dense('final_layer.linear', 'final/pixels')
+  table += _dense('final_layer.adaLN_modulation.1', 'final/modulation')
+  return [row._replace(source=prefix + row.source) for row in table]
+
+
+def _tables(model, frames, grid):
+  side = np.arange(grid, dtype=np.float64)
+  time = np.arange(frames + model.image_frame, dtype=np.float64)
+  place = embeddings.grid_table(side, side, model.width)
+  frame = embeddings.position_table(time, model.width)
+  yield Fixed('pos_embed', place[None].astype(np.float32))
+  yield Fixed('temp_embed', frame[None].astype(np.float32))
+
+
+def _block(source: str, target: str) -> Iterator[Rule]:
+  yield from _dense(f'{source}.attn.qkv', f'{target}/attention/qkv')
+  yield from _dense(f'{source}.attn.proj', f'{target}/attention/out')
+  yield from _dense(f'{source}.mlp.fc1', f'{target}/mlp_in')
+  yield from _dense(f'{source}.mlp.fc2', f'{target}/mlp_out')
+  yield from _dense(f'{source}.adaLN_modulation.1', f'{target}/modulation')
+
+
+def _dense(source: str, target: str) -> Iterator[Rule]:
+  yield Rule(f'{source}.weight', f'{target}/kernel', linear)
+  yield Rule(f'{source}.bias', f'{target}/bias', vector)
+
+
+class Layout(NamedTuple):
+  """How a project names its blocks.
+
+  Attributes:
+    prefix: of all names.
+    spatial: name of a pair's first block.
+    temporal: name of its second.
+    tells: a tensor that no other layout has.
+  """
+
+  prefix: str
+  spatial: str
+  temporal: str
+  tells: str
+
+
+_LAST = 'attn.qkv.weight'
+LAYOUTS = {
+  'latte': Layout('', 'blocks.{even}', 'blocks.{odd}', f'blocks.0.{_LAST}'),
+  'fvdm': Layout(
+    '',
+    'blocks_spatial.{pair}',
+    'blocks_temp.{pair}',
+    f'blocks_spatial.0.{_LAST}',
+  ),
+  'framebridge_prior': Layout(
+    'nwarp_model.',
+    'blocks.{even}',
+    'blocks.{odd}',
+    f'nwarp_model.blocks.0.{_LAST}',
+  ),
+}

@@ -1,0 +1,213 @@
+"""The language of porting: one row a tensor, read forwards and backwards.
+
+A rule names a tensor of another project, ours, and the rearrangement between
+them, which keeps every bit.  A table of rules is refused when
+
+  1. two rules read the same source,      2. a source is read by no rule,
+  3. a target is none of the model's,     4. two rules fill the same target,
+  5. shape or dtype differ after the rearrangement, or a target stays empty.
+"""
+
+import collections
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import einops
+import numpy as np
+
+from framebridge_jax.porting import readers
+
+
+class PortError(ValueError):
+  """A checkpoint does not fit the model."""
+
+
+class Transform(NamedTuple):
+  """A rearrangement and its inverse, of arrays and of shapes."""
+
+  forward: Callable[[np.ndarray], np.ndarray]
+  back: Callable[[np.ndarray], np.ndarray]
+
+
+class Rule(NamedTuple):
+  """A row: the source's name, the target's path, and what lies between."""
+
+  source: str
+  target: str
+  transform: Transform
+
+
+class Fixed(NamedTuple):
+  """A row for a table that we compute: compared, and kept for the way back."""
+
+  source: str
+  value: np.ndarray
+
+
+class Line(NamedTuple):
+  """One line of a port's report."""
+
+  source: str
+  target: str
+  source_shape: tuple[int, ...]
+  target_shape: tuple[int, ...]
+  dtype: str
+  sha256: str
+
+
+class Ported(NamedTuple):
+  """Parameters by path, tables kept for export, and what went where."""
+
+  params: dict[str, np.ndarray]
+  kept: dict[str, np.ndarray]
+  lines: list[Line]
+
+
+def same(x: np.ndarray) -> np.ndarray:
+  """Leaves an array as it is."""
+  return x
+
+
+vector = Transform(same, same)
+# PyTorch keeps a linear layer as [out, in], flax as [in, out].
+linear = Transform(np.transpose, np.transpose)
+
+
+def patches(side: int) -> Transform:
+  """A strided convolution [out, in, p, q] as a linear layer over (p q in)."""
+  return Transform(
+    lambda x: einops.rearrange(x, 'd c p q -> (p q c) d'),
+    lambda x: einops.rearrange(x, '(p q c) d -> d c p q', p=side, q=side),
+  )
+
+
+def port(
+  reader: readers.Reader,
+  rules: Sequence[Rule | Fixed],
+  shapes: Mapping[str, tuple[int, ...]],
+  dtype: np.dtype,
+) -> Ported:
+  """Reads a checkpoint into parameters of the given paths and shapes.
+
+  All names and shapes are judged before the first number is read; tensors are
+  read one at a time.
+
+  Raises:
+    PortError: one of the five refusals; it names the tensor and its shapes.
+  """
+  judge(reader.specs, rules, shapes)
+  params, kept, lines = {}, {}, []
+  for rule in rules:
+    x = reader.read(rule.source)
+    raw = np.ascontiguousarray(x).view(np.uint8).data
+    digest = hashlib.sha256(raw).hexdigest()
+    if isinstance(rule, Fixed):
+      _judge_fixed(rule, x)
+      kept[rule.source] = x
+      lines.append(
+        Line(rule.source, '(computed)', x.shape, x.shape, x.dtype.name, digest)
+      )
+      continue
+    y = np.asarray(rule.transform.forward(x), order='C')
+    if not np.isfinite(y.astype(np.float32, copy=False)).all():
+      raise PortError(
+        f'{rule.source} {x.shape} holds numbers that are not finite'
+      )
+    params[rule.target] = y.astype(dtype, copy=False)
+    lines.append(
+      Line(rule.source, rule.target, x.shape, y.shape, x.dtype.name, digest)
+    )
+  return Ported(params, kept, lines)
+
+
+def export(
+  params: Mapping[str, np.ndarray],
+  kept: Mapping[str, np.ndarray],
+  rules: Iterable[Rule | Fixed],
+) -> dict[str, np.ndarray]:
+  """The table read backwards: the other project's state dict, bit for bit."""
+  return {
+    rule.source: kept.get(rule.source, rule.value)
+    if isinstance(rule, Fixed)
+    else np.asarray(rule.transform.back(params[rule.target]), order='C')
+    for rule in rules
+  }
+
+
+def judge(
+  specs: Mapping[str, readers.Spec],
+  rules: Sequence[Rule | Fixed],
+  shapes: Mapping[str, tuple[int, ...]],
+) -> None:
+  """Compares names, shapes and dtypes; no number is needed.
+
+  Raises:
+    PortError: one of the five refusals; it names the tensor and its shapes.
+  """
+  sources = collections.Counter(rule.source for rule in rules)
+  targets = collections.Counter(
+    rule.target for rule in rules if isinstance(rule, Rule)
+  )
+  _refuse([n for n, k in sources.items() if k > 1], 'is read by two rules')
+  _refuse([n for n, k in targets.items() if k > 1], 'is filled by two rules')
+  _refuse(targets.keys() - shapes.keys(), 'is none of the model')
+  _refuse(
+    shapes.keys() - targets.keys(), 'of the model is filled by no rule', shapes
+  )
+  wanted = source_shapes(rules, shapes)
+  missing = [n for n in sources if n not in specs]
+  _refuse(missing, 'is missing in the checkpoint', wanted)
+  held = {name: spec.shape for name, spec in specs.items()}
+  extra = [n for n in specs if n not in sources]
+  _refuse(extra, 'of the checkpoint is no part of the model', held)
+  for rule in rules:
+    if held[rule.source] != wanted[rule.source]:
+      what = rule.target if isinstance(rule, Rule) else 'the computed table'
+      raise PortError(
+        f'{rule.source} of the checkpoint is {held[rule.source]}, but '
+        f'{what} of the model wants {wanted[rule.source]}'
+      )
+    dtype = specs[rule.source].dtype
+    if dtype.kind != 'f' and dtype.name != 'bfloat16':
+      raise PortError(
+        f'{rule.source} {held[rule.source]} holds {dtype.name}, want '
+        f'floating-point numbers'
+      )
+
+
+def source_shapes(
+  rules: Iterable[Rule | Fixed], shapes: Mapping[str, tuple[int, ...]]
+) -> dict[str, tuple[int, ...]]:
+  """Shapes that a state dict of the model has, by the source's names."""
+  return {
+    rule.source: rule.value.shape
+    if isinstance(rule, Fixed)
+    else rule.transform.back(_hollow(shapes[rule.target])).shape
+    for rule in rules
+  }
+
+
+def _hollow(shape):
+  """An array of a shape without its memory."""
+  return np.broadcast_to(np.zeros((), np.int8), shape)
+
+
+def _refuse(names, complaint, shapes=None):
+  names = sorted(names)
+  if names:
+    shape = f' {tuple(shapes[names[0]])}' if shapes else ''
+    more = f' (and {len(names) - 1} more)' if names[1:] else ''
+    raise PortError(f'{names[0]}{shape} {complaint}{more}')
+
+
+def _judge_fixed(rule, x):
+  apart = np.abs(x.astype(np.float64) - rule.value).max()
+  if not apart <= _FIXED_TOLERANCE:
+    raise PortError(
+      f'{rule.source} differs by {apart:.2g} from the table that the model '
+      f'computes'
+    )
+
+
+_FIXED_TOLERANCE = 1e-5
