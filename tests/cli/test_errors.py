@@ -110,7 +110,7 @@ def test_folder_of_real_videos_trains_and_skips_a_corrupt_one(
   broken = videos / footage[0].stem / 'broken.mp4'
   broken.write_bytes(whole[: len(whole) // 2])
   words = cli.train_words(
-    dataset='folder', data_dir=videos, model__classes=0, train__num_steps=2
+    dataset='folder', data_dir=videos, model__classes=-1, train__num_steps=2
   )
   done = cli.call('train', tmp_path / 'run', **words)
   assert done.returncode == 0, done.stderr
