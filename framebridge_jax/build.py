@@ -75,8 +75,7 @@ def make_view(config: Config) -> views.MakeView:
 
 
 def make_network(model: Config, dtype: str) -> latte.Latte:
-  """A row of MODELS with its options."""
-  # Options must be hashable, and JSON has made lists of tuples.
+  """A row of MODELS with its options, hashable as JSON's lists are not."""
   options = {
     key: tuple(value) if isinstance(value, list) else value
     for key, value in model.items()
@@ -174,9 +173,10 @@ def make_grid(config: Config, process: sde.Process) -> grids.Grid:
   """A row of GRIDS for the process and `num_steps`.
 
   Raises:
-    ValueError: the grid has no such steps, or its file is wrong.
+    ValueError: its steps cannot be walked.
   """
-  return make_row(config.grid, grids.GRIDS, process, config.num_steps)
+  grid = make_row(config.grid, grids.GRIDS, process, config.num_steps)
+  return grids.checked(grid, config.grid, process.schedule.T, config.num_steps)
 
 
 def make_task(

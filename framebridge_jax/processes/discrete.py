@@ -135,6 +135,7 @@ def alpha_bars(schedule: Discrete) -> Table:
     root = np.sqrt(table)
     root = (root - root[-1]) * (root[0] / (root[0] - root[-1]))
     table = root**2
+  table.setflags(write=False)  # it is shared
   return table
 
 

@@ -57,7 +57,7 @@ class Schedule:
   def __post_init__(self):
     for field in dataclasses.fields(self):
       value = getattr(self, field.name)
-      if field.type is float and not value > 0:
+      if field.type is float and not 0 < value < math.inf:
         raise ValueError(
           f'{field.name} of {type(self).__name__} is {value:g}, want above 0'
         )
@@ -77,7 +77,7 @@ class Schedule:
 
   def time_of_snr(self, snr: FrameTime) -> FrameTime:
     """Time of a positive finite SNR, not clamped; see `inverse_snr`."""
-    raise NotImplementedError
+    raise NotImplementedError(f'{type(self).__name__} has no time_of_snr')
 
   def transition(self, s: FrameTime, t: FrameTime) -> Transition:
     """The scale r and the variance v of Eq. 1, for s <= t."""

@@ -2,7 +2,7 @@
 
 A network may answer, besides x0_hat, with a `spread` in [0, 1]: where the
 variance of a reverse step from t to s stands between the two that are right
-for point data and for unit Gaussian data,
+for point data and, over a schedule of constant variance, for unit Gaussians,
 
   log variance = spread log v + (1 - spread) log c^2,                    (1)
 

@@ -16,13 +16,14 @@ class EulerMaruyama:
 
   `noise_scale` w runs through all SDEs of the same marginals: 1 is the reverse
   SDE, 0 the probability flow.  Where the drift is singular, at T, the pinned
-  step is taken instead; into s = 0 the answer itself.
+  step is taken instead; into s = 0 the answer itself.  Below 1 a bridge's steps
+  just under T leave an error that more steps do not remove: take DBIM there.
   """
 
   noise_scale: float = 1.0
 
   def __post_init__(self):
-    if self.noise_scale < 0:
+    if not self.noise_scale >= 0:
       raise ValueError(
         f'noise_scale is {self.noise_scale:g}, want a number of at least 0'
       )

@@ -79,7 +79,15 @@ def karras(
 
   EDM's (Karras et al. 2022, Eq. 5) on its own schedule, where t is sigma and
   `t_min T` is 0.002; DDBM takes it for bridges.
+
+  Raises:
+    ValueError: an option is out of its range.
   """
+  if not (rho > 0 and 0 < t_min < 1):
+    raise ValueError(
+      f'karras has rho={rho:g}, t_min={t_min:g}; want rho above 0 and t_min, a '
+      f'share of T, between 0 and 1'
+    )
   T = process.schedule.T
   high, low = T ** (1 / rho), (t_min * T) ** (1 / rho)
 
@@ -102,7 +110,15 @@ def log_snr(
 
   The ends of the clock are infinite, so the first and the last step lead over
   them.
+
+  Raises:
+    ValueError: an option is out of its range.
   """
+  if not 0 < t_min < t_max < 1:
+    raise ValueError(
+      f'log_snr has t_min={t_min:g}, t_max={t_max:g}; want shares of T with '
+      f'0 < t_min < t_max < 1'
+    )
   ends = np.array([[t_max, t_min]]) * process.schedule.T
 
   def clock(t):
@@ -133,14 +149,31 @@ def framebridge(process: sde.Process, num_steps: int) -> Grid:
   return lambda u: T * np.round(1000 * (1 - u)) / 1001
 
 
-def explicit(process: sde.Process, num_steps: int, *, path: str = '') -> Grid:
-  """Times from a file, one a line or an .npy, from the start down to 0.
+def explicit(
+  process: sde.Process, num_steps: int, *, path: str = '', times: str = ''
+) -> Grid:
+  """Given times from the start down to 0: '1 0.6 0.3 0', or those of a file.
+
+  A file has one a line, or is an .npy.
 
   Raises:
-    ValueError: the file is missing, holds no times, or not `num_steps + 1`
-      falling ones from at most T to 0.
+    ValueError: the file is missing, holds no times, or there are not
+      `num_steps + 1` falling ones from at most T to 0.
   """
-  return _through(check_times(_read(path), path, process.schedule.T, num_steps))
+  found = _numbers(times) if times else _read(path)
+  name = f'times={times}' if times else path
+  return _through(check_times(found, name, process.schedule.T, num_steps))
+
+
+def checked(grid: Grid, name: str, T: float, num_steps: int) -> Grid:
+  """Gives back a grid whose equal steps a sampler can walk.
+
+  Raises:
+    ValueError: as `check_times`.
+  """
+  times = grid(np.linspace(0, 1, num_steps + 1))
+  check_times(times, f'grid {name}', T, num_steps)
+  return grid
 
 
 def check_times(
@@ -151,7 +184,9 @@ def check_times(
   Raises:
     ValueError: naming the first thing that is wrong.
   """
-  if times.shape != (num_steps + 1,):
+  if times.ndim != 1:
+    raise ValueError(f'{name} holds an array {times.shape}, want one row')
+  if len(times) != num_steps + 1:
     raise ValueError(
       f'{name} holds {times.size} times, want num_steps + 1 = {num_steps + 1}'
     )
@@ -180,8 +215,17 @@ def _read(path):
     if file.suffix == '.npy':
       return np.load(file).astype(np.float64)
     return np.loadtxt(file, dtype=np.float64, ndmin=1)
-  except ValueError as error:
+  except (ValueError, EOFError) as error:
     raise ValueError(f'{path} holds no times: {error}') from None
+
+
+def _numbers(text):
+  try:
+    return np.array([float(word) for word in text.split()])
+  except ValueError:
+    raise ValueError(
+      f'times={text}: want numbers with spaces between them'
+    ) from None
 
 
 def _enough(entries, num_steps, name):

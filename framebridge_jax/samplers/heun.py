@@ -36,7 +36,7 @@ class Heun:
   churn_noise: float = 1.0
 
   def __post_init__(self):
-    if self.churn < 0 or self.churn_noise < 0:
+    if not (0 <= self.churn < float('inf') and self.churn_noise >= 0):
       raise ValueError(
         f'churn is {self.churn:g} and churn_noise {self.churn_noise:g}, want '
         f'numbers of at least 0'

@@ -163,10 +163,11 @@ def _refuse(model, task, given, guide):
       f'history guidance is {guide.history:g} on a bridge, whose prior is made '
       f'of the known frames; set it to 1, or use a diffusion model'
     )
-  start = task.grid(task.plan[:1])[:, task.plan[0] < 1]
-  if not model.hears(jnp.asarray(start, jnp.float32)).all():
+  start = task.grid(task.plan[:1])[:, task.plan[0] < 1].astype(np.float32)
+  deaf = (start > 0) & ~np.asarray(model.hears(jnp.asarray(start)))
+  if deaf.any():
     raise ValueError(
-      f'no signal is left at t = {start.max():g}, where a prediction of '
+      f'no signal is left at t = {start[deaf].max():g}, where a prediction of '
       f'noise says nothing about the clip; start below it, or use a model '
       f'that predicts v or x0'
     )

@@ -123,8 +123,17 @@ def time_plan(
   """Process times [pad_to + 1, batch, f], float32.
 
   Raises:
-    ValueError: the plan is longer than `pad_to` steps.
+    ValueError: the plan is longer than `pad_to` steps, leaves [0, 1] or falls.
   """
+  if not (u.min() >= -_SNAP and u.max() <= 1 + _SNAP):
+    raise ValueError(
+      f'the plan runs from {u.min():g} to {u.max():g}; progress stays in [0, 1]'
+    )
+  if (np.diff(u, axis=0) < -_SNAP).any():
+    raise ValueError('the plan falls somewhere; progress only grows')
+  # A residue of rounding beside an end would be a step of its own, and a huge
+  # one on the clock log(a / c).
+  u = np.where(u < _SNAP, 0.0, np.where(u > 1 - _SNAP, 1.0, u))
   t = grid(u)
   missing = pad_to + 1 - len(t)
   if missing < 0:
@@ -135,6 +144,9 @@ def time_plan(
   t = np.concatenate([t, np.repeat(t[-1:], missing, axis=0)])
   t = np.repeat(t[:, None], batch, axis=1)
   return t.astype(np.float32)
+
+
+_SNAP = 1e-9
 
 
 def _indices(text):

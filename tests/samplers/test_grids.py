@@ -210,3 +210,31 @@ def test_a_file_of_times_that_is_no_array_is_refused(tmp_path):
   path.write_bytes(b'no array')
   with pytest.raises(ValueError, match=r'times\.npy holds no times'):
     grids.explicit(EDM, 3, path=str(path))
+
+
+@pytest.mark.parametrize(
+  ('name', 'options'),
+  [
+    ('karras', {'rho': 0.0}),
+    ('karras', {'t_min': -1.0}),
+    ('karras', {'t_min': 2.0}),
+    ('log_snr', {'t_max': 1.0}),
+    ('log_snr', {'t_min': 0.0}),
+    ('log_snr', {'t_min': 0.9, 't_max': 0.1}),
+  ],
+)
+def test_options_out_of_their_range_are_refused(name, options):
+  with pytest.raises(ValueError, match=f'{name} has .*; want'):
+    grids.GRIDS[name](EDM, 5, **options)
+
+
+def test_explicit_grid_takes_times_as_they_are_written():
+  grid = grids.explicit(EDM, 3, times='80 12.5 1 0')
+  np.testing.assert_allclose(_walk(grid, 3), [80, 12.5, 1, 0])
+  with pytest.raises(ValueError, match='times=80 x 0: want numbers'):
+    grids.explicit(EDM, 2, times='80 x 0')
+
+
+def test_a_grid_that_cannot_be_walked_is_found():
+  with pytest.raises(ValueError, match='grid stalled must fall'):
+    grids.checked(lambda u: np.where(u < 1, 80.0, 0.0), 'stalled', 80.0, 4)

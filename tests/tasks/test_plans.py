@@ -166,3 +166,28 @@ def test_a_plan_longer_than_the_loop_names_both_numbers():
   with pytest.raises(ValueError, match=r'12 steps.*loop 8;.*num_steps'):
     plans.time_plan(u, UNIFORM, batch=1, pad_to=8)
   assert len(plans.time_plan(u, UNIFORM, batch=1, pad_to=12)) == 13
+
+
+@pytest.mark.parametrize('name', plans.TASKS)
+def test_no_time_is_a_residue_of_rounding(name):
+  """Beside an end it would be a step of its own, and a huge one."""
+  for steps in range(1, 40):
+    for frames in (6, 16, 24):
+      options = {'known': '1'} if name == 'keyframes' else {}
+      u = plans.TASKS[name](steps, frames, **options)
+      t = plans.time_plan(u, lambda u: 1 - u, batch=1, pad_to=steps)
+      inside = t[(t != 0) & (t != 1)]
+      assert ((inside > 1e-6) & (inside < 1 - 1e-6)).all()
+
+
+@pytest.mark.parametrize(
+  ('plan', 'complaint'),
+  [
+    (plans.edit(4, 3, strength=2.0), 'from -1 to 1; progress stays'),
+    (plans.progressive(4, 3, slope=-1.0), 'progress stays in'),
+    (plans.progress(4, 3)[::-1], 'progress only grows'),
+  ],
+)
+def test_a_plan_out_of_its_range_is_refused(plan, complaint):
+  with pytest.raises(ValueError, match=complaint):
+    plans.time_plan(plan, lambda u: 1 - u, batch=1, pad_to=4)
