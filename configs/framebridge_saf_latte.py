@@ -7,8 +7,8 @@ Command:
     --config=configs/framebridge_saf_latte.py:arm=saf,steps=5000 \
     --config.init_from=runs/ported/weights.safetensors \
     --config.data_dir=latents/ucf101 --workdir=runs/saf
-Hardware: a node of 8 GPUs.  Not run here: the recipe is checked in shape; a
-small run of the same comparison: benchmarks/results/saf_digits.md.
+Hardware: a node of 8 GPUs.  Not run here: the recipe is checked in shape; the
+same comparison in the small is configs/saf_digits.py.
 
 The arguments of Table 4's rows, with their FVD there:
   arm=diffusion,steps=10000   176

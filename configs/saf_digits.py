@@ -15,7 +15,7 @@ Command:
     --config.init_from=runs/saf/ported/weights.safetensors \
     --config.seed=1 --workdir=runs/saf/saf_1
 Hardware: 2 CPU cores.  Duration: about 25 minutes for the teacher, 6 for each
-student.  Figures: benchmarks/results/saf_digits.md.
+student, as estimated from its first 400 steps.  Not run whole yet.
 
 The teacher is a class-conditional Latte trained as FVDM trains (the linear
 table, a time per frame), but for v: an error of eps in x0 is large near T.
