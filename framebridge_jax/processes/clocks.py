@@ -46,6 +46,10 @@ class LogSigma:
 
   sigma_min: float = 0.002
 
+  def __post_init__(self):
+    if not self.sigma_min > 0:
+      raise ValueError(f'sigma_min is {self.sigma_min:g}, want above 0')
+
   def __call__(self, t: FrameTime) -> FrameTime:
     """Quarter of the log noise level."""
     return jnp.log(jnp.maximum(t, self.sigma_min)) / 4

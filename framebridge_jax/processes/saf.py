@@ -54,6 +54,9 @@ class SnrLinear:
 
   reach: float = 0.0
 
+  def __post_init__(self):
+    _check_reach(self.reach)
+
   def __call__(self, teacher: discrete.Discrete, snr: FrameTime) -> FrameTime:
     """Time (n + 1) / N with a real-valued n."""
     return discrete.time_between_entries(
@@ -73,6 +76,9 @@ class AmplitudeLinear:
 
   reach: float = 0.0
   greatest: float = 0.0
+
+  def __post_init__(self):
+    _check_reach(self.reach)
 
   def __call__(self, teacher: discrete.Discrete, snr: FrameTime) -> FrameTime:
     """Time (n + 1) / N with a real-valued n."""
@@ -127,6 +133,11 @@ class Aligned:
     ratio = a**2 / jnp.where(clean, jnp.ones_like(c), c**2)
     snr = jnp.where(clean, jnp.inf, ratio)
     return jnp.where(silent, self.teacher.T, self.lookup(self.teacher, snr))
+
+
+def _check_reach(reach):
+  if not reach >= 0:
+    raise ValueError(f'reach is {reach:g} entries, want at least 0')
 
 
 LOOKUPS = {

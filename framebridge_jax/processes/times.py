@@ -54,6 +54,10 @@ class LogitNormal:
   mean: float = 0.0
   std: float = 1.0
 
+  def __post_init__(self):
+    if not self.std > 0:
+      raise ValueError(f'std is {self.std:g}, want above 0')
+
   def __call__(self, keys: SampleKeys, count: int) -> Float[Array, 'b n']:
     """`count` numbers a sample."""
     unit = jax.vmap(lambda key: jax.random.normal(key, (count,), jnp.float32))

@@ -67,6 +67,13 @@ class Guidance:
   start: float = 0.0
   stop: float = 1.0
 
+  def __post_init__(self):
+    if not 0 <= self.start < self.stop <= 1:
+      raise ValueError(
+        f'guidance runs from {self.start:g} to {self.stop:g} of the way; want '
+        f'0 <= start < stop <= 1'
+      )
+
   @property
   def kinds(self) -> tuple[str, ...]:
     """The transforms that are needed, by name; guidance costs calls."""
