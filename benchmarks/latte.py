@@ -24,8 +24,8 @@ which counts a loop's body once: those of a scanned network or a sample do not
 show all of their turns.
 
 PyTorch is `pip install torch==2.13.0`; without it its arms are left out.  The
-defaults take about an hour on 2 cores, `--model=tiny` with small clips a few
-minutes.  The last line of the output is JSON; put both under results/.
+defaults take about 40 minutes on 2 quiet cores, `--model=tiny` with small
+clips a few.  The last line of the output is JSON; put both under results/.
 """
 
 import argparse

@@ -108,11 +108,11 @@ class Latte(nn.Module):
       fine = nn.silu(_conv(self.stem, self.dtype, 'stem')(fine))
     rows, columns = (n // self.patch for n in z.shape[2:4])
     x = self._tokens(fine, rows, columns)
-    c = self._condition(t, cond)
+    c, last = self._condition(t, cond)
     x = self._blocks(x, c, cond.anchor if self.anchor else None)
     channels = z.shape[-1] * (1 + self.learned_variance)
     features = self.patch**2 * (self.stem or channels)
-    x = FinalLayer(features, self.dtype, name='final')(x, _per_frame(c))
+    x = FinalLayer(features, self.dtype, name='final')(x, _per_frame(last))
     x = self._pixels(x, rows)
     if self.stem:
       x = nn.silu(_conv(self.stem, self.dtype, 'head_in')(x + fine))
@@ -191,7 +191,10 @@ class Latte(nn.Module):
     )
 
   def _condition(self, t, cond):
-    """SiLU of what every block is modulated by, `[b, f or 1, d]`."""
+    """SiLU of what blocks, and the last layer, are modulated by.
+
+    Each is `[b, f or 1, d]`.  The public code keeps text from the last layer.
+    """
     c = jnp.zeros((t.shape[0], 1, self.width), self.dtype)
     if self.timed:
       c = c + self._heard(t, 'time')
@@ -205,13 +208,14 @@ class Latte(nn.Module):
         name='labels',
       )(cond.label)
       c = c + einops.rearrange(labels, 'b d -> b 1 d')
+    if self.stride:
+      c = c + self._heard(cond.stride[:, None], 'stride', _ZERO)
+    last = nn.silu(c)
     if self.text_width:
       text = nn.silu(cond.text.astype(self.dtype))
       text = _dense(self.width, ('text', 'embed'), self.dtype, 'text')(text)
       c = c + einops.rearrange(text, 'b d -> b 1 d')
-    if self.stride:
-      c = c + self._heard(cond.stride[:, None], 'stride', _ZERO)
-    return nn.silu(c)
+    return nn.silu(c), last
 
   def _heard(self, number, name, out_init=_SMALL):
     """Embeds a number by its sinusoid and a small MLP."""

@@ -5,6 +5,7 @@ variance, text, a prior on channels, an image frame, and whether it hears time
 are read off the tensors that are there.
 """
 
+import functools
 import math
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
@@ -49,34 +50,56 @@ def look(
   Raises:
     rules.PortError: it is no checkpoint of this family.
   """
-  layout = next((n for n, row in LAYOUTS.items() if row.tells in specs), None)
-  if layout is None:
-    raise rules.PortError(
-      f'the checkpoint has no tensor {LAYOUTS["latte"].tells}; its first is '
-      f'{min(specs, default="none")}, so it is no checkpoint of Latte'
-    )
+  layout = _layout(specs)
   prefix = LAYOUTS[layout].prefix
-
-  def shape(name, rank, want):
-    spec = specs.get(prefix + name)
-    if spec is None or len(spec.shape) != rank:
-      held = 'is missing' if spec is None else f'has the shape {spec.shape}'
-      raise rules.PortError(f'{prefix}{name} {held}, want {want}')
-    return spec.shape
-
-  def has(name):
-    return any(other.startswith(prefix + name) for other in specs)
-
+  shape = functools.partial(_shape, specs, prefix)
+  _, seen, side, _ = shape('x_embedder.proj.weight', '[width, c, p, p]')
+  out, _ = shape('final_layer.linear.weight', '[p p c, width]')
+  _, rows_of_time, _ = shape('temp_embed', '[1, frames, width]')
+  _, places, _ = shape('pos_embed', '[1, places, width]')
+  parts = {name.removeprefix(prefix).split('.')[0] for name in specs}
   labels = text = 0
-  _, seen, side, _ = shape('x_embedder.proj.weight', 4, '[width, c, p, p]')
-  out, _ = shape('final_layer.linear.weight', 2, '[p p c, width]')
-  _, rows_of_time, _ = shape('temp_embed', 3, '[1, frames, width]')
-  _, places, _ = shape('pos_embed', 3, '[1, places, width]')
-  if has('y_embedder.'):
+  if 'y_embedder' in parts:
     name = 'y_embedder.embedding_table.weight'
-    labels, _ = shape(name, 2, '[classes + 1, width]')
-  if has('text_embedding_projection.'):
-    _, text = shape('text_embedding_projection.1.weight', 2, '[width, text]')
+    labels, _ = shape(name, '[classes + 1, width]')
+  if 'text_embedding_projection' in parts:
+    _, text = shape('text_embedding_projection.1.weight', '[width, text]')
+  _judge_clip(seen, channels, rows_of_time, frames)
+  return Found(
+    options={
+      'classes': max(labels - 1, 0),
+      'text_width': text,
+      'timed': 't_embedder' in parts,
+      'learned_variance': out == 2 * channels * side**2,
+      'prior': seen == 2 * channels,
+      'image_frame': rows_of_time == frames + 1,
+    },
+    layout=layout,
+    grid=math.isqrt(places),
+  )
+
+
+def _layout(specs):
+  for name, row in LAYOUTS.items():
+    if row.tells in specs:
+      return name
+  raise rules.PortError(
+    f'the checkpoint has no tensor {LAYOUTS["latte"].tells}; its first is '
+    f'{min(specs, default="none")}, so it is no checkpoint of Latte'
+  )
+
+
+def _shape(specs, prefix, name, want):
+  """The shape of a tensor that must have the axes of `want`."""
+  spec = specs.get(prefix + name)
+  if spec is None or len(spec.shape) != len(want.split(',')):
+    held = 'is missing' if spec is None else f'has the shape {spec.shape}'
+    raise rules.PortError(f'{prefix}{name} {held}, want {want}')
+  return spec.shape
+
+
+def _judge_clip(seen, channels, rows_of_time, frames):
+  """What the caller says of a clip against what the checkpoint was made for."""
   if seen not in (channels, 2 * channels):
     raise rules.PortError(
       f'x_embedder.proj.weight reads {seen} channels, want {channels}, or '
@@ -87,18 +110,6 @@ def look(
       f'temp_embed has {rows_of_time} rows, want {frames} for a clip of '
       f'{frames} frames, or one more with an image frame'
     )
-  return Found(
-    options={
-      'classes': max(labels - 1, 0),
-      'text_width': text,
-      'timed': has('t_embedder.'),
-      'learned_variance': out == 2 * channels * side**2,
-      'prior': seen == 2 * channels,
-      'image_frame': rows_of_time == frames + 1,
-    },
-    layout=layout,
-    grid=math.isqrt(places),
-  )
 
 
 def size(specs: Mapping[str, readers.Spec], layout: str) -> dict[str, int]:

@@ -17,7 +17,7 @@ import ml_dtypes
 import numpy as np
 import safetensors
 
-from framebridge_jax.porting import torch_file
+from framebridge_jax.porting import pickles, torch_file
 
 _PREFIXES = ('module.', '_orig_mod.')
 # What training checkpoints call their state dicts, the best one first.
@@ -34,12 +34,19 @@ class Spec(NamedTuple):
 class Reader(NamedTuple):
   """An open file: what it holds, and how to read one tensor.
 
-  `metadata` is what a safetensors file says besides its tensors.
+  Attributes:
+    specs: shapes and dtypes by name.
+    read: reads a tensor.
+    metadata: what a safetensors file says besides its tensors.
+    state: which state dict of a training checkpoint this is; '' of none.
+    skipped: what else that checkpoint holds, by name.
   """
 
   specs: Mapping[str, Spec]
   read: Callable[[str], np.ndarray]
   metadata: Mapping[str, str] = types.MappingProxyType({})
+  state: str = ''
+  skipped: tuple[str, ...] = ()
 
 
 @contextlib.contextmanager
@@ -196,12 +203,24 @@ def _torch(path, state, stack):
       f'{", ".join(map(str, held)) or "a bare state dict"}'
     )
   chosen = state or next((name for name in STATES if name in held), '')
-  found = dict(torch_file.tensors(root[chosen] if chosen else root))
+  found = {}
+  for name, tensor in torch_file.tensors(root[chosen] if chosen else root):
+    if name in found:
+      raise ValueError(f'{path} holds {name} twice')
+    found[name] = tensor
   if not found:
-    raise ValueError(f'{path} holds no tensors')
+    place = f' in its state {chosen!r}; it has {", ".join(map(str, held))}'
+    raise ValueError(f'{path} holds no tensors{place if chosen else ""}')
+  kinds = pickles.TorchTensor, Mapping
   return Reader(
     {name: Spec(x.shape, x.dtype) for name, x in found.items()},
     lambda name: file.read(found[name]),
+    state=chosen,
+    skipped=tuple(
+      str(name)
+      for name in root
+      if (name != chosen if chosen else not isinstance(root[name], kinds))
+    ),
   )
 
 
@@ -216,9 +235,9 @@ def _without_prefixes(reader, path):
         f'{path} holds {short} twice, as {name} and {names[short]}'
       )
     names[short] = name
-  return Reader(
-    {short: reader.specs[name] for short, name in names.items()},
-    lambda short: reader.read(names[short]),
+  return reader._replace(
+    specs={short: reader.specs[name] for short, name in names.items()},
+    read=lambda short: reader.read(names[short]),
   )
 
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import einops
+import ml_dtypes
 import numpy as np
 
 from framebridge_jax.porting import readers
@@ -124,9 +125,16 @@ def port(
 def export(
   params: Mapping[str, np.ndarray],
   kept: Mapping[str, np.ndarray],
-  rules: Iterable[Rule | Fixed],
+  rules: Sequence[Rule | Fixed],
 ) -> dict[str, np.ndarray]:
-  """The table read backwards: the other project's state dict, bit for bit."""
+  """The table read backwards: the other project's state dict, bit for bit.
+
+  Raises:
+    PortError: the table and the parameters do not name the same tensors.
+  """
+  targets = {rule.target for rule in rules if isinstance(rule, Rule)}
+  _refuse(targets - params.keys(), 'is missing in the weights')
+  _refuse(params.keys() - targets, 'of the weights has no name there')
   return {
     rule.source: kept.get(rule.source, rule.value)
     if isinstance(rule, Fixed)
@@ -203,7 +211,8 @@ def _refuse(names, complaint, shapes=None):
 
 def _judge_fixed(rule, x):
   apart = np.abs(x.astype(np.float64) - rule.value).max()
-  if not apart <= _FIXED_TOLERANCE:
+  rounding = float(ml_dtypes.finfo(x.dtype).eps) * np.abs(rule.value).max()
+  if not apart <= max(_FIXED_TOLERANCE, rounding):
     raise PortError(
       f'{rule.source} differs by {apart:.2g} from the table that the model '
       f'computes'

@@ -1,24 +1,19 @@
 """Reads PyTorch's zip checkpoints without PyTorch, and without running code.
 
-A `.pt` file is a zip of one pickle and raw storages.  A pickle is a program;
-this reader runs it with a list of the few names that a state dict needs, each
-replaced by an inert stand-in of ours.  Any other name is refused before it is
-looked up.  Tensors are read when they are asked for, one at a time.
+A `.pt` file is a zip of one pickle, which `pickles` runs, and raw storages.
+Tensors are read when they are asked for, one at a time.
 """
 
-import collections
-import io
 import math
 import pathlib
-import pickle
-import pickletools
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
-import ml_dtypes
 import numpy as np
+
+from framebridge_jax.porting import pickles
 
 _MOST_MEMBERS = 100_000
 _MOST_DEPTH = 8  # of dicts within dicts
@@ -35,46 +30,15 @@ _DAMAGE = (
 )
 
 
-class UnsafeFileError(ValueError):
-  """A file asks for something that no weight file needs."""
-
-
-class TorchTensor(NamedTuple):
-  """Where a tensor's numbers stand in the file."""
-
-  storage: str
-  dtype: np.dtype
-  offset: int
-  shape: tuple[int, ...]
-  strides: tuple[int, ...]
-
-
-class Inert:
-  """Stands for settings that a checkpoint carries; holds no behaviour."""
-
-  def __init__(self, *args, **kwargs):
-    del args, kwargs
-
-  def __setstate__(self, state):
-    del state
-
-  def __setitem__(self, key, value):
-    del key, value
-
-  def append(self, item: Any) -> None:
-    """Forgets an item of a list."""
-    del item
-
-
 class TorchFile:
   """An open checkpoint: its structure, and its tensors on demand.
 
   Attributes:
-    root: the pickled object, with a TorchTensor for each tensor.
+    root: the pickled object, with a `pickles.TorchTensor` for each tensor.
 
   Raises:
-    UnsafeFileError: the file asks for names besides those of a state dict, or
-      unpacks to far more than it holds.
+    pickles.UnsafeFileError: the file asks for names besides those of a state
+      dict, or unpacks to far more than it holds.
     ValueError: it is no zip checkpoint, or is cut off.
   """
 
@@ -102,14 +66,16 @@ class TorchFile:
       raise ValueError(f'{path} holds {len(index)} data.pkl files, want one')
     self._folder = index[0].removesuffix('data.pkl')
     if self._members[index[0]].file_size > _MOST_PICKLE:
-      raise UnsafeFileError(f'the index of {path} is larger than any model has')
+      raise pickles.UnsafeFileError(
+        f'the index of {path} is larger than any model has'
+      )
     try:
       raw = self._zip.read(index[0])
     except _DAMAGE as error:
       raise ValueError(f'{path} is damaged at its index: {error}') from None
-    self.root = _unpickle(raw, path)
+    self.root = pickles.load(raw, path)
 
-  def read(self, tensor: TorchTensor) -> np.ndarray:
+  def read(self, tensor: pickles.TorchTensor) -> np.ndarray:
     """The numbers of one tensor, in a fresh array.
 
     Raises:
@@ -141,7 +107,9 @@ class TorchFile:
     self._zip.close()
 
 
-def tensors(root: Mapping[str, Any]) -> Iterator[tuple[str, TorchTensor]]:
+def tensors(
+  root: Mapping[Any, Any],
+) -> Iterator[tuple[str, pickles.TorchTensor]]:
   """Names and tensors of a nested dict, names joined by dots.
 
   A dict that stands in several places counts once: a few of them inside each
@@ -153,8 +121,9 @@ def tensors(root: Mapping[str, Any]) -> Iterator[tuple[str, TorchTensor]]:
     if id(inner) in seen or depth > _MOST_DEPTH:
       return
     seen.add(id(inner))
-    for name, value in inner.items():
-      if isinstance(value, TorchTensor):
+    # An ordered dict of a pickle may have an `items` of its own.
+    for name, value in dict.items(inner):
+      if isinstance(value, pickles.TorchTensor):
         yield f'{prefix}{name}', value
       elif isinstance(value, Mapping):
         yield from walk(value, f'{prefix}{name}.', depth + 1)
@@ -162,80 +131,16 @@ def tensors(root: Mapping[str, Any]) -> Iterator[tuple[str, TorchTensor]]:
   return walk(root, '', 0)
 
 
-def _unpickle(raw, path):
-  try:
-    _judge_memo(raw)
-    return _Unpickler(io.BytesIO(raw), path).load()
-  except UnsafeFileError:
-    raise
-  # A broken pickle raises whatever its instructions raise on what they find.
-  except Exception as error:  # noqa: BLE001
-    raise ValueError(f'the index of {path} cannot be read: {error}') from None
-
-
-def _judge_memo(raw):
-  """Python makes room for all memo numbers up to the largest that is named."""
-  for code, number, _ in pickletools.genops(raw):
-    if 'PUT' in code.name and (number or 0) > len(raw):
-      raise ValueError(f'memo {number} in {len(raw)} bytes')
-
-
 def _refuse_bare_pickle(path):
   """Says what a pickle asks for that is no zip; it is not used in any case."""
   with path.open('rb') as file:
     raw = file.read(_MOST_PICKLE)
   try:
-    _unpickle(raw, path)
-  except UnsafeFileError:
+    pickles.load(raw, path)
+  except pickles.UnsafeFileError:
     raise
   except ValueError:
     return
-
-
-class _Unpickler(pickle.Unpickler):
-  """Looks names up in a list of ours, never in a module."""
-
-  def __init__(self, file, path):
-    super().__init__(file)
-    self._path = path
-
-  def find_class(self, module, name):
-    stand_in = _STAND_INS.get(f'{module}.{name}')
-    if stand_in is None and module.partition('.')[0] == 'omegaconf':
-      stand_in = Inert
-    if stand_in is None:
-      raise UnsafeFileError(
-        f'{self._path} asks for {module}.{name}, which no weight file needs; '
-        f'nothing of it was run.  Save the bare state dict with '
-        f'torch.save(model.state_dict(), ...) where you trust the file'
-      )
-    return stand_in
-
-  def persistent_load(self, pid):
-    kind, dtype, key, *_ = pid
-    if kind != 'storage' or not isinstance(dtype, np.dtype):
-      raise UnsafeFileError(f'{self._path} holds an unknown object {kind!r}')
-    return _Storage(str(key), dtype)
-
-
-class _Storage(NamedTuple):
-  key: str
-  dtype: np.dtype
-
-
-def _rebuild(storage, offset, shape, strides, *rest):
-  del rest
-  if not isinstance(storage, _Storage) or len(shape) != len(strides):
-    raise TypeError('a tensor without a storage, or with too few strides')
-  numbers = (offset, *shape, *strides)
-  if not all(type(n) is int and 0 <= n < 1 << 48 for n in numbers):
-    raise TypeError(f'a tensor of shape {shape} and strides {strides}')
-  return TorchTensor(*storage, offset, tuple(shape), tuple(strides))
-
-
-def _rebuild_parameter(data, *rest):
-  del rest
-  return data
 
 
 def _reach(tensor):
@@ -249,52 +154,22 @@ def _checked_members(path, archive):
   """Members by name, judged by the directory alone, before any is read."""
   infos = archive.infolist()
   if len(infos) > _MOST_MEMBERS:
-    raise UnsafeFileError(f'{path} has {len(infos)} members; no model has')
+    raise pickles.UnsafeFileError(
+      f'{path} has {len(infos)} members; no model has'
+    )
   packed = path.stat().st_size
   unpacked = sum(info.file_size for info in infos)
   if unpacked > _MOST_RATIO * packed:
-    raise UnsafeFileError(
+    raise pickles.UnsafeFileError(
       f'{path} of {packed} bytes would unpack to {unpacked}; refused'
     )
   for info in infos:
     parts = info.filename.replace('\\', '/').split('/')
     if not parts[0] or '..' in parts:
-      raise UnsafeFileError(f'{path} has a member named {info.filename!r}')
-  return {info.filename: info for info in infos}
-
-
-_STORAGES = {
-  'DoubleStorage': np.float64,
-  'FloatStorage': np.float32,
-  'HalfStorage': np.float16,
-  'BFloat16Storage': ml_dtypes.bfloat16,
-  'LongStorage': np.int64,
-  'IntStorage': np.int32,
-  'ShortStorage': np.int16,
-  'CharStorage': np.int8,
-  'ByteStorage': np.uint8,
-  'BoolStorage': np.bool_,
-}
-_STAND_INS = {
-  'collections.OrderedDict': collections.OrderedDict,
-  'torch._utils._rebuild_tensor_v2': _rebuild,
-  'torch._utils._rebuild_parameter': _rebuild_parameter,
-  'torch.Size': tuple,
-}
-_STAND_INS |= {f'torch.{n}': np.dtype(dtype) for n, dtype in _STORAGES.items()}
-# What settings are made of that training checkpoints carry (argparse and
-# omegaconf); Python 2 names, which torch.save still writes, among them.
-_STAND_INS |= dict.fromkeys(
-  (
-    'argparse.Namespace',
-    'collections.defaultdict',
-    'pathlib.PosixPath',
-    'typing.Any',
-    *(
-      f'{module}.{name}'
-      for module in ('builtins', '__builtin__')
-      for name in ('bool', 'dict', 'float', 'int', 'list', 'str', 'tuple')
-    ),
-  ),
-  Inert,
-)
+      raise pickles.UnsafeFileError(
+        f'{path} has a member named {info.filename!r}'
+      )
+  members = {info.filename: info for info in infos}
+  if len(members) < len(infos):
+    raise pickles.UnsafeFileError(f'{path} has two members of one name')
+  return members

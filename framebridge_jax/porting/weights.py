@@ -98,6 +98,10 @@ def load(path: pathlib.Path) -> Weights:
       f'{path} carries no config of framebridge_jax; it holds '
       f'{len(flat)} arrays of another program'
     )
+  try:
+    config = dict(json.loads(metadata['config']))
+  except (ValueError, TypeError, RecursionError):
+    raise WeightsError(f'the config in {path} cannot be read') from None
   tables = {
     name.removeprefix(_TABLES): flat.pop(name)
     for name in list(flat)
@@ -106,7 +110,7 @@ def load(path: pathlib.Path) -> Weights:
   flat = {name: jnp.asarray(x, jnp.float32) for name, x in flat.items()}
   return Weights(
     traverse_util.unflatten_dict(flat, sep='/'),
-    json.loads(metadata['config']),
+    config,
     tables,
   )
 

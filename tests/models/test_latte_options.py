@@ -84,6 +84,22 @@ def test_sizes_have_the_parameters_of_the_public_code(size):
     assert network.patch == 2
 
 
+def test_parameters_begin_as_the_public_code_begins_them():
+  """Latte's `initialize_weights`: Xavier, but for classes, times and zeros."""
+  network = tiny.make_latte(width=64, classes=50, text_width=tiny.TEXT)
+  for name, x in _flat(tiny.init(network)).items():
+    layer, leaf = name.split('/')[-2:]
+    if leaf == 'bias' or layer in ('modulation', 'pixels'):
+      assert (x == 0).all(), name
+    elif layer in ('labels', 'time_in', 'time_out'):
+      assert np.std(x) == pytest.approx(0.02, rel=0.1), name
+      assert np.abs(x).max() > 3 * 0.02, name
+    else:
+      bound = (6 / sum(x.shape)) ** 0.5
+      assert np.abs(x).max() == pytest.approx(bound, rel=0.02), name
+      assert np.std(x) == pytest.approx(bound / 3**0.5, rel=0.1), name
+
+
 def test_equal_times_are_one_time_broadcast_to_the_bit():
   """A block cannot tell a clip's condition from one repeated for its frames."""
   rng = np.random.default_rng(0)
@@ -160,6 +176,21 @@ def test_scanned_and_recomputed_layers_are_the_same_function():
       )
 
 
+@pytest.mark.parametrize('scan', [False, True])
+@pytest.mark.parametrize('remat', latte.REMATS)
+def test_remat_wraps_every_block_with_its_policy(remat, scan):
+  """In the traced program; a scanned pair stands in it once."""
+  network = tiny.make_latte(depth=4, scan=scan, remat=remat)
+  inputs = tiny.make_inputs()
+  variables = jax.eval_shape(
+    lambda key: nn.unbox(network.init(key, *inputs)), jax.random.key(0)
+  )
+  program = str(jax.make_jaxpr(network.apply)(variables, *inputs))
+  blocks = 0 if remat == 'none' else 2 if scan else 4
+  assert program.count('prevent_cse') == blocks
+  assert program.count('policy=None') == blocks * (remat == 'full')
+
+
 def _scale(network, variables, inputs):
   return float(np.abs(_apply(network, variables, *inputs)).sum())
 
@@ -204,6 +235,47 @@ def test_image_text_and_prior_are_heard_by_every_frame_of_their_clip():
     heard = np.abs(_apply(network, variables, z, t, other) - first)
     assert (heard[0] == 0).all(), name
     assert (heard[1].max((1, 2, 3)) > 1e-3).all(), name
+
+
+def _modulations(network, variables, *inputs):
+  """What a pair of blocks and the last layer are modulated by."""
+  watch = functools.partial(
+    network.apply, capture_intermediates=True, mutable='intermediates'
+  )
+  _, seen = tiny.quick_jit(watch)(variables, *inputs)
+  return {
+    name: np.asarray(
+      seen['intermediates'][name]['modulation']['__call__'][0]
+    ).reshape(B, -1, (2 if name == 'final' else 6) * 16)
+    for name in ('spatial_0', 'temporal_0', 'final')
+  }
+
+
+def test_the_image_s_frame_hears_the_time_of_the_first_frame():
+  network = tiny.make_latte(image_frame=True)
+  variables = tiny.shaken(tiny.init(network))
+  for name, c in _modulations(network, variables, *tiny.make_inputs()).items():
+    assert c.shape[1] == F + 1, name
+    np.testing.assert_array_equal(c[:, 0], c[:, 1], err_msg=name)
+    assert (np.abs(c[:, :1] - c[:, 2:]).max(2) > 1e-2).all(), name
+
+
+def test_all_layers_but_the_last_hear_a_text():
+  """Latte's `forward`: under `extras == 78` the final layer's c is the time."""
+  network = tiny.make_latte(text_width=tiny.TEXT)
+  variables = tiny.shaken(tiny.init(network))
+  z, t, cond = tiny.make_inputs()
+  first, text, label = (
+    _modulations(network, variables, z, t, x)
+    for x in (
+      cond,
+      cond._replace(text=cond.text + 1),
+      cond._replace(label=(cond.label + 1) % tiny.CLASSES),
+    )
+  )
+  for name, want in first.items():
+    assert np.abs(label[name] - want).max() > 1e-2, name
+    assert (np.abs(text[name] - want).max() > 1e-2) == (name != 'final'), name
 
 
 def test_an_untimed_network_does_not_hear_the_time():

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import pathlib
 
 import jax
@@ -250,10 +251,87 @@ def test_a_port_that_fails_half_way_leaves_what_was_there(
   assert after == before
 
 
+def test_what_a_killed_port_left_goes_with_the_next(tmp_path):
+  for pid in (os.getpid(), 1 << 30):
+    (tmp_path / f'.port.{pid}' / 'checkpoint').mkdir(parents=True)
+  mode.run(_config(GOLDEN / 'latte_tiny_class.pt'), tmp_path)
+  assert len(list(tmp_path.iterdir())) == 3
+
+
+@pytest.mark.parametrize('name', ['weights.safetensors', 'checkpoint/ema.pt'])
+def test_a_file_that_no_port_made_is_not_replaced(tmp_path, name):
+  """The source itself may have the name of a result."""
+  arrays, path = _arrays(GOLDEN / 'latte_tiny_class.pt'), tmp_path / name
+  path.parent.mkdir(exist_ok=True)
+  write = torch_zip.save if path.suffix == '.pt' else _save_safetensors
+  write(path, arrays)
+  before = path.read_bytes()
+  says = f'holds {name.partition("/")[0]}, which would be replaced'
+  with pytest.raises(ValueError, match=says):
+    mode.run(_config(path), tmp_path)
+  assert path.read_bytes() == before
+  assert len([x for x in tmp_path.rglob('*') if x.is_file()]) == 1
+
+
+def test_the_report_says_which_state_it_was_and_what_was_passed_over(tmp_path):
+  arrays = _arrays(GOLDEN / 'latte_tiny_uncond.pt')
+  root, storages = torch_zip.states({'model': arrays, 'ema': arrays})
+  root |= {'opt': {'step': 3}, 'args': {'lr': 0.5}}
+  path = torch_zip.write(tmp_path / 'x.pt', root, storages)
+  for state, want in (('', 'ema'), ('model', 'model')):
+    mode.run(_config(path, state=state), tmp_path / want)
+    report = json.loads((tmp_path / want / 'port.json').read_text())
+    assert report['state'] == want
+    assert set(report['skipped']) == root.keys() - {want}
+  bare = torch_zip.states({'': arrays})
+  root = {**bare[0][''], 'step': 3}
+  mode.run(_config(torch_zip.write(path, root, bare[1])), tmp_path / 'bare')
+  report = json.loads((tmp_path / 'bare' / 'port.json').read_text())
+  assert (report['state'], report['skipped']) == ('', ['step'])
+
+
+@pytest.mark.parametrize('layout', ['latte', 'fvdm', 'framebridge_prior'])
+def test_weights_of_a_run_go_back_and_come_again(tmp_path, layout):
+  """They have no tables with them: those of the run's clips are computed."""
+  size = table.PORTS['latte_golden']
+  shapes = mode.shapes_of(latte.Latte(**size, classes=3), 4, 4, 3)
+  rng = np.random.default_rng(0)
+  params = {n: rng.normal(size=s).astype(np.float32) for n, s in shapes.items()}
+  config = {
+    'model': {'name': 'latte_golden', 'classes': 3},
+    'data': {'frames': 4, 'size': 4 * size['patch']},
+    'codec': 'identity',
+  }
+  path = tmp_path / 'run.safetensors'
+  tree = {'params': traverse_util.unflatten_dict(params, sep='/')}
+  weights.save(path, tree, config, dtype='float32', facts={})
+  mode.run(_config(path, back=True, layout=layout), tmp_path / 'back')
+  named = tmp_path / 'back/pytorch.safetensors'
+  arrays = _arrays(named)
+  assert {x.dtype.name for x in arrays.values()} == {'float32'}
+  shapes = [
+    x.shape
+    for name, x in arrays.items()
+    if name.endswith(('s_embed', 'p_embed'))
+  ]
+  assert shapes == [(1, 4 * 4, size['width']), (1, 4, size['width'])]
+  mode.run(_config(named, channels=3), tmp_path / 'again')
+  again = weights.load(tmp_path / 'again/weights.safetensors')
+  assert again.config['layout'] == layout
+  flat = traverse_util.flatten_dict(again.params['params'], sep='/')
+  assert flat.keys() == params.keys()
+  for name, x in params.items():
+    np.testing.assert_array_equal(flat[name], x)
+
+
 def test_networks_that_latte_is_not_have_no_way_back(tmp_path):
   path = tmp_path / 'w.safetensors'
   for model, says in (
-    ({'name': 'latte_golden', 'anchor': True}, 'a stem, an anchor or a stride'),
+    ({'name': 'latte_golden', 'anchor': True}, 'one of stem, anchor, stride'),
+    (
+      {'name': 'latte_golden', 'trained_grid': [4, 8, 8]},
+      'trained_grid, which',
+    ),
     ({'name': 'unet'}, 'holds a unet, which has no other names'),
   ):
     config = {'model': model, 'frames': 4, 'grid': 4, 'channels': 4}

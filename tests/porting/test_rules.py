@@ -3,6 +3,7 @@
 import hashlib
 import re
 
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -89,6 +90,30 @@ def test_a_report_has_a_line_for_every_source_with_its_digest():
     assert line.dtype == 'float32'
   assert lines[0].target_shape == (12, 6)
   assert lines[-1].target == '(computed)'
+
+
+def test_weights_that_the_table_does_not_name_are_not_left_out_in_silence():
+  """A config may say less, or more, than the weights beside it hold."""
+  params, kept = (_port(STATE)._asdict()[x] for x in ('params', 'kept'))
+  with pytest.raises(rules.PortError, match='labels of the weights has no nam'):
+    rules.export({**params, 'labels': np.zeros(3)}, kept, TABLE)
+  del params['fc/bias']
+  with pytest.raises(rules.PortError, match='fc/bias is missing in the weigh'):
+    rules.export(params, kept, TABLE)
+
+
+@pytest.mark.parametrize('name', ['float16', 'bfloat16'])
+def test_a_table_in_half_precision_may_differ_by_its_rounding(name):
+  """Sines in bfloat16 are up to 0.002 off; frames in a wrong order are more."""
+  dtype = np.dtype(getattr(ml_dtypes, name, name))
+  sines = np.sin(np.arange(6, dtype=np.float32))
+  rule = [Rule('x', 'x', rules.vector), Fixed('table', sines)]
+  x = np.zeros(2, dtype)
+  ported = _port({'x': x, 'table': sines.astype(dtype)}, rule, {'x': (2,)})
+  assert ported.kept['table'].dtype == dtype
+  for wrong in (sines[::-1], sines + 0.02):
+    with pytest.raises(rules.PortError, match='table differs by'):
+      _port({'x': x, 'table': wrong.astype(dtype)}, rule, {'x': (2,)})
 
 
 def test_numbers_are_rounded_to_the_dtype_that_is_asked_for():

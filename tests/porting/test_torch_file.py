@@ -153,6 +153,25 @@ def test_training_checkpoints_give_the_average_unless_asked(tmp_path):
     _read(path, 'teacher')
 
 
+@pytest.mark.parametrize(
+  'root',
+  [
+    {'a': {'b': torch_zip.dense('0', 'float32', (1,))}, 'a.b': None},
+    {1: torch_zip.dense('0', 'float32', (1,)), '1': None},
+  ],
+  ids=['nested and dotted', 'number and text'],
+)
+def test_two_tensors_that_come_to_one_name_are_refused(tmp_path, root):
+  root = {
+    k: v or torch_zip.dense('1', 'float32', (1,)) for k, v in root.items()
+  }
+  path = torch_zip.write(
+    tmp_path / 'x.pt', root, {'0': bytes(4), '1': bytes(4)}
+  )
+  with pytest.raises(ValueError, match=r'holds (a\.b|1) twice'):
+    _read(path)
+
+
 def test_settings_of_omegaconf_are_passed_over(tmp_path):
   """As pickled by omegaconf 2.3, names of Python 2 included."""
   node = torch_zip.built('omegaconf.nodes.AnyNode', {'_val': 16})
@@ -196,6 +215,9 @@ def test_a_parameter_and_an_ordered_dict_are_read(tmp_path):
   )
   path = torch_zip.write(tmp_path / 'x.pt', state, {'0': x.tobytes()})
   np.testing.assert_array_equal(_read(path)['x'], x)
+  hidden = Raw(state.code + opcodes({'items': 1}) + b'b')
+  torch_zip.write(tmp_path / 'x.pt', hidden, {'0': x.tobytes()})
+  np.testing.assert_array_equal(_read(tmp_path / 'x.pt')['x'], x)
 
 
 def test_what_holds_no_state_dict_says_so(tmp_path):
@@ -203,7 +225,7 @@ def test_what_holds_no_state_dict_says_so(tmp_path):
   for root, says in (
     ([1, 2], 'holds a list, want a state dict'),
     ({'epoch': 3}, 'holds no tensors'),
-    ({'model': {}}, 'holds no tensors'),
+    ({'model': {}, 'ema': {}}, "no tensors in its state 'ema'; it has model"),
   ):
     torch_zip.write(path, root, {})
     with pytest.raises(ValueError, match=says):

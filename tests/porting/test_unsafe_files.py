@@ -9,13 +9,14 @@ import pickle
 import tarfile
 import zipfile
 
+import ml_dtypes
 import numpy as np
 import pytest
 import torch_zip
 from torch_zip import Raw, called, named, opcodes
 
 from framebridge_jax.cli import port as mode
-from framebridge_jax.porting import readers, torch_file, weights
+from framebridge_jax.porting import pickles, readers, torch_file, weights
 from framebridge_jax.recipes import port as recipe
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -182,7 +183,7 @@ def test_programs_are_refused_by_name_and_not_run(tmp_path, canary, name, wrap):
   for suffix in ('.pt', '.pth', '.ckpt', '.bin'):
     path = tmp_path / f'x{suffix}'
     wrap(path, make(canary))
-    with pytest.raises(torch_file.UnsafeFileError) as error:
+    with pytest.raises(pickles.UnsafeFileError) as error:
       _read(path)
     assert f'asks for {asks},' in str(error.value)
     assert str(path) in str(error.value)
@@ -198,7 +199,7 @@ def test_names_near_to_those_allowed_are_refused(tmp_path, name):
     Raw(opcodes(module) + opcodes(attribute) + b'\x93)R'),
   ):
     path = torch_zip.write(tmp_path / 'x.pt', split, {})
-    with pytest.raises(torch_file.UnsafeFileError, match=f'asks for {name},'):
+    with pytest.raises(pickles.UnsafeFileError, match=f'asks for {name},'):
       _read(path)
 
 
@@ -227,31 +228,40 @@ def test_the_command_refuses_a_program_and_writes_nothing(tmp_path, canary):
   config = recipe.get_config()
   config.checkpoint, config.model = str(tmp_path / 'x.pt'), 'latte_s2'
   _beside_tensors(tmp_path / 'x.pt', PAYLOADS['system'][1](canary))
-  with pytest.raises(torch_file.UnsafeFileError, match='os.system'):
+  with pytest.raises(pickles.UnsafeFileError, match='os.system'):
     mode.run(config, tmp_path / 'out')
   assert not canary.exists()
   assert not (tmp_path / 'out').exists()
 
 
 def test_stand_ins_cannot_be_changed_from_a_file(tmp_path):
-  """BUILD on a class or a function of ours."""
-  for name in ('argparse.Namespace', 'collections.OrderedDict'):
-    for state in ({'__init__': 1}, (None, {'__init__': 1})):
+  """BUILD on a class, a function or a dtype of ours; numpy's dtypes obey it.
+
+  Each state is one that changed something when stand-ins were the things
+  themselves; the 1000 bytes of a bfloat16 stayed until the process ended.
+  """
+  path = tmp_path / 'x.pt'
+  states = {
+    'argparse.Namespace': [{'__init__': 1}, (None, {'__init__': 1})],
+    'collections.OrderedDict': [{'__init__': 1}, (None, {'__init__': 1})],
+    'torch.Size': [{'__len__': 1}, (None, {'__len__': 1})],
+  }
+  for name in ('_rebuild_tensor_v2', '_rebuild_parameter'):
+    defaults = (None, {'__defaults__': (1, 2, 3, 4)})
+    states[f'torch._utils.{name}'] = [{'a': 1}, defaults]
+  for name in torch_zip.STORAGES.values():
+    states[f'torch.{name}'] = [(3, '<', None, None, None, 1000, 1, 0)]
+  for name, several in states.items():
+    for state in several:
       code = Raw(named(name) + opcodes(state) + b'b')
-      path = torch_zip.write(tmp_path / 'x.pt', {'a': code}, {})
-      with pytest.raises(ValueError, match='cannot be read'):
+      tensor = torch_zip.dense('0', 'float32', (2,))
+      torch_zip.write(path, {'a': code, 'x': tensor}, {'0': bytes(8)})
+      with pytest.raises(ValueError, match='index of .* cannot be read'):
         _read(path)
-  rebuild = Raw(
-    named('torch._utils._rebuild_tensor_v2')
-    + opcodes((None, {'__defaults__': (1,)}))
-    + b'b'
-  )
-  torch_zip.write(tmp_path / 'x.pt', {'a': rebuild}, {})
-  with pytest.raises(ValueError, match='x.pt'):
-    _read(tmp_path / 'x.pt')
-  x = np.arange(3, dtype=np.float32)
-  got = _read(torch_zip.save(tmp_path / 'x.pt', {'x': x}))
-  np.testing.assert_array_equal(got['x'], x)
+  for name in torch_zip.STORAGES:
+    x = np.arange(3).astype(getattr(ml_dtypes, name, name))
+    got = _read(torch_zip.save(path, {'x': x}))
+    np.testing.assert_array_equal(got['x'], x)
 
 
 # Archives.
@@ -275,21 +285,28 @@ def test_archives_are_refused_from_their_directory(tmp_path, monkeypatch):
     with zipfile.ZipFile(tmp_path / f'up{i}.pt', 'w') as archive:
       archive.writestr('archive/data.pkl', torch_zip.pickled({}))
       archive.writestr(zipfile.ZipInfo(name), b'evil')
+  twice = torch_zip.write(tmp_path / 'twice.pt', {}, {'0': b'a'})
+  with (
+    zipfile.ZipFile(twice, 'a') as archive,
+    pytest.warns(UserWarning, match='Duplicate'),
+  ):
+    archive.writestr('archive/data/0', b'b')
   monkeypatch.setattr(zipfile.ZipFile, 'open', never)
   monkeypatch.setattr(zipfile.ZipFile, 'read', never)
   for file, says in (
     (bomb, 'would unpack to 50'),
     (many, '501 members'),
+    (twice, 'two members of one name'),
     *((tmp_path / f'up{i}.pt', 'a member named') for i in range(len(names))),
   ):
-    with pytest.raises(torch_file.UnsafeFileError, match=says):
+    with pytest.raises(pickles.UnsafeFileError, match=says):
       _read(file)
 
 
 def test_an_index_too_large_is_refused_unread(tmp_path, monkeypatch):
   monkeypatch.setattr(torch_file, '_MOST_PICKLE', 10)
   path = torch_zip.save(tmp_path / 'x.pt', {'x': np.zeros(2, np.float32)})
-  with pytest.raises(torch_file.UnsafeFileError, match='larger than any'):
+  with pytest.raises(pickles.UnsafeFileError, match='larger than any'):
     _read(path)
 
 

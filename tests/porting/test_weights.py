@@ -107,6 +107,16 @@ def _foreign(path):
   safetensors.numpy.save_file({'w': np.zeros(3, np.float32)}, path)
 
 
+def _no_json(path):
+  x = np.zeros(3, np.float32)
+  safetensors.numpy.save_file({'w': x}, path, {'config': '{'})
+
+
+def _no_dict(path):
+  x = np.zeros(3, np.float32)
+  safetensors.numpy.save_file({'w': x}, path, {'config': '[1]'})
+
+
 @pytest.mark.parametrize(
   ('harm', 'says'),
   [
@@ -117,6 +127,8 @@ def _foreign(path):
     (_empty, 'not a whole safetensors file'),
     (_noise, 'not a whole safetensors file'),
     (_foreign, 'no config'),
+    (_no_json, 'cannot be read'),
+    (_no_dict, 'cannot be read'),
   ],
 )
 def test_a_file_that_cannot_be_used_ends_in_one_sentence(tmp_path, harm, says):
