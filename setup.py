@@ -32,12 +32,14 @@ REQUIRED = [
   'av>=17',
   'pillow>=11',
   'tqdm>=4.66',
+  'psutil>=5.9',  # memory of the host
 ]
 
 # An empty list is a name kept for features that have not landed yet.
 EXTRAS = {
   'test': [
     'pytest>=8',
+    'pytest-xdist>=3.6',  # tests share the cores
     'hypothesis>=6.100',
     'beartype>=0.21',  # checks the shapes in signatures while testing
     'tensorboard>=2.19',  # reads written events back; needs no TensorFlow

@@ -16,7 +16,7 @@ import flax.linen as nn
 import jax
 import numpy as np
 
-from framebridge_jax import build
+from framebridge_jax import build, jobs
 from framebridge_jax.cli import configs, runs
 from framebridge_jax.training import sharding, state, step
 
@@ -50,18 +50,21 @@ def time_steps(config, count):
   mesh = sharding.make_mesh(dict(config.mesh))
   optimizer = build.make_optimizer(config)
   key = jax.random.key(0)
-  current = state.create(build.make_init(config), optimizer, key, mesh)
-  loss = build.make_loss(config)
+  decays = config.ema_decays
+  current = state.create(
+    jobs.make_init(config), optimizer, key, mesh, ema_decays=decays
+  )
+  loss = jobs.make_loss(config)
   step_fn = jax.jit(
-    step.make_step(loss, optimizer, ema_decay=config.ema_decay, key=key),
+    step.make_step(loss, optimizer, ema_decays=decays, key=key),
     donate_argnums=0,
   )
   batch = sharding.place_batch(_random_batch(config), mesh)
   seconds = []
   with jax.set_mesh(mesh), nn.logical_axis_rules(sharding.RULES):
-    for _ in range(count + 1):
+    for number in range(count + 1):
       start = time.perf_counter()
-      current, scalars = step_fn(current, batch)
+      current, scalars = step_fn(current, batch, np.int32(number))
       jax.block_until_ready(scalars)
       seconds.append(time.perf_counter() - start)
   return seconds[1:]

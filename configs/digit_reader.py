@@ -13,6 +13,8 @@ It sees training digits only, never a generated clip.
 
 import ml_collections
 
+from framebridge_jax.recipes import running
+
 
 def get_config() -> ml_collections.ConfigDict:
   """A digit reader of the quickstart's world."""
@@ -45,7 +47,7 @@ def get_config() -> ml_collections.ConfigDict:
     'clip_norm': 1.0,
     'freeze': '',
   }
-  config.ema_decay = 0.98
+  config.ema_decays = (0.98,)
   config.init_from = ''
   config.init_fresh = ''
   config.init_surgery = False
@@ -59,4 +61,5 @@ def get_config() -> ml_collections.ConfigDict:
     'sample_every': 1000,
   }
   config.mesh = {'data': -1, 'fsdp': 1, 'tensor': 1, 'frames': 1}
+  running.add(config)
   return config

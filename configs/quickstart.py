@@ -25,6 +25,7 @@ coloured ink (`data.world=textured32`) want hours, not minutes.
 import ml_collections
 
 from framebridge_jax import arguments
+from framebridge_jax.recipes import running
 
 
 def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
@@ -105,7 +106,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
     'clip_norm': 1.0,
     'freeze': '',
   }
-  config.ema_decay = 0.995 if base else 0.98
+  config.ema_decays = (0.995 if base else 0.98,)
   config.init_from = '' if base else 'quickstart_base'
   config.init_fresh = '^params/labels/'  # may differ from the weights in shape
   config.init_surgery = False  # widens and resizes what we know how to
@@ -119,4 +120,5 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
     'sample_every': 400 if base else 40,
   }
   config.mesh = {'data': -1, 'fsdp': 1, 'tensor': 1, 'frames': 1}
+  running.add(config)
   return config

@@ -4,6 +4,9 @@ Latents are `[b, f, h, w, c]` and time is `[b, f]` everywhere; a scalar time
 is broadcast once, where it enters the library.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,6 +18,39 @@ FrameTime = Float[Array, 'b f']
 FrameMask = Bool[Array, 'b f']
 Labels = Int[Array, 'b']
 SampleKeys = Key[Array, 'b']
+
+CLIPS = ('b', 'f', 'h', 'w', 'c')  # sides of Latents, for `require`
+
+
+def require(
+  name: str, x: Any, kind: str, shape: Sequence[int | str], hint: str = ''
+) -> None:
+  """Refuses what is no array of a kind and shape, before it meets others.
+
+  Args:
+    name: of the argument.
+    x: a JAX or NumPy array.
+    kind: of its numbers, a row of KINDS.
+    shape: its sides; a letter stands for any of at least 1.
+    hint: what helps.
+
+  Raises:
+    ValueError: names the argument, what came and what was expected.
+  """
+  came = type(x).__name__
+  if isinstance(x, jax.Array | np.ndarray):
+    came = f'{x.dtype}{list(x.shape)}'
+    if jnp.issubdtype(x.dtype, KINDS[kind]) and _fits(x.shape, shape):
+      return
+  sides = ', '.join(map(str, shape))
+  raise ValueError(f'{name} is {came}, want {kind}[{sides}]{hint}')
+
+
+def _fits(shape, wanted):
+  return len(shape) == len(wanted) and all(
+    side == want if isinstance(want, int) else side >= 1
+    for side, want in zip(shape, wanted, strict=True)
+  )
 
 
 def expand_like(x: Array, like: Float[Array, 'b f ...']) -> Array:
@@ -64,3 +100,10 @@ def normal_like(
     return jax.random.normal(key, like.shape[1:], like.dtype)
 
   return jax.vmap(draw)(keys)
+
+
+KINDS = {
+  'floating': jnp.floating,
+  'integer': jnp.integer,
+  'key': jax.dtypes.prng_key,
+}

@@ -2,35 +2,31 @@
 
 import pathlib
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import ml_collections
 import optax
-from jaxtyping import Array, Key, PyTree
 
 from framebridge_jax import arguments, denoiser
-from framebridge_jax.data import codec, sources
-from framebridge_jax.models import digit_reader, latte
+from framebridge_jax.data import codec, pipeline, sources
+from framebridge_jax.models import latte
 from framebridge_jax.processes import (
   clocks,
   predictions,
   priors,
   saf,
   sde,
-  times,
   views,
 )
 from framebridge_jax.processes import table as processes
 from framebridge_jax.samplers import grids, loop
 from framebridge_jax.samplers import table as samplers
 from framebridge_jax.tasks import generate, plans
-from framebridge_jax.training import losses, optimizers, step
+from framebridge_jax.training import optimizers, retention, step
 
 Config = ml_collections.ConfigDict
-Init = Callable[[Key[Array, '']], PyTree]
 
 ASSETS = pathlib.Path(__file__).parent / 'assets'
 WEIGHTS = {'quickstart_base': ASSETS / 'quickstart_base.safetensors'}
@@ -110,16 +106,6 @@ def make_denoiser(config: Config) -> denoiser.Denoiser:
   )
 
 
-def make_init(config: Config) -> Init:
-  """Gives a function from a key to the job's parameters, boxed."""
-  return JOBS[config.job].init(config)
-
-
-def make_loss(config: Config) -> step.Loss:
-  """The job's training loss."""
-  return JOBS[config.job].loss(config)
-
-
 def make_source(
   config: Config, split: str, workdir: pathlib.Path
 ) -> sources.Source:
@@ -132,6 +118,23 @@ def make_source(
     frames=config.data.frames,
     stride=config.data.stride,
     options=SOURCE_OPTIONS[config.dataset](config),
+  )
+
+
+def open_batches(
+  config: Config, source: sources.Source, start: int
+) -> pipeline.Batches:
+  """Batches of this host, from number `start` on."""
+  return pipeline.batches(
+    source,
+    frames=config.data.frames,
+    stride=config.data.stride,
+    seed=config.seed,
+    batch_size=config.train.batch_size,
+    start=start,
+    num_workers=config.data.num_workers,
+    shard=jax.process_index(),
+    num_shards=jax.process_count(),
   )
 
 
@@ -162,6 +165,20 @@ def make_optimizer(config: Config) -> optax.GradientTransformation:
   return optimizers.adamw(
     optimizers.Recipe(**config.optimizer, num_steps=config.train.num_steps)
   )
+
+
+def make_keep(config: Config) -> retention.Keep:
+  """Which checkpoints stay."""
+  return retention.Keep(
+    last=config.train.keep,
+    every=config.train.keep_every,
+    best=config.train.best,
+  )
+
+
+def make_spikes(config: Config) -> step.Spikes:
+  """What a loss out of the ordinary is, and whether it is skipped."""
+  return step.Spikes(factor=config.guards.spike, skip=config.guards.skip_spikes)
 
 
 def make_sampler(config: Config) -> loop.Sampler:
@@ -198,103 +215,3 @@ def make_task(
 def weights_path(name: str) -> pathlib.Path:
   """A weight file by its short name or its path."""
   return WEIGHTS.get(name, pathlib.Path(name))
-
-
-def abstract_params(config: Config) -> Any:
-  """Shapes of the model's parameters, without making them."""
-  init = make_init(config)
-  return jax.eval_shape(lambda key: nn.unbox(init(key)), jax.random.key(0))
-
-
-class Job(NamedTuple):
-  """Something that can be trained."""
-
-  init: Callable[[Config], Init]
-  loss: Callable[[Config], step.Loss]
-
-
-def _denoiser_init(config):
-  return lambda key: _init_bridge(config, key)
-
-
-def _init_bridge(config, key):
-  """Parameters of the network, and of F beside it where there is one."""
-  own, other = jax.random.split(key)
-  variables = _init_latte(config, make_denoiser(config).network, own)
-  if NEURAL in (config.prior, config.denoiser.shown):
-    network = make_network(config.prior_model, config.dtype)
-    prior = _init_latte(config, network, other)['params']
-    variables = {**variables, 'prior': prior}
-  return variables
-
-
-def _init_latte(config, network, key):
-  shape = make_codec(config).latent_shape(config.data.frames, config.data.size)
-  z = jnp.zeros((1, *shape), jnp.float32)
-  t = jnp.zeros(z.shape[:2], jnp.float32)
-  cond = latte.Cond(
-    label=jnp.zeros(1, jnp.int32),
-    prior=z,
-    anchor=jnp.zeros(t.shape, jnp.int32),
-    image=z[:, :1],
-    text=jnp.zeros((1, network.text_width), jnp.float32),
-    stride=jnp.ones(1, jnp.float32),
-  )
-  return network.init(key, z, t, cond)
-
-
-def _denoiser_loss(config):
-  drawing = dict(config.times)
-  return losses.DenoiserLoss(
-    denoiser=make_denoiser(config),
-    encode=make_codec(config).encode,
-    conditioning=make_conditioning(config),
-    weight=make_row(config.loss_weight, losses.LOSS_WEIGHTS),
-    task_mix=tuple(sorted(config.task_mix.items())),
-    hold_given=config.hold_given,
-    times=times.Ptss(
-      draw=make_row(drawing.pop('draw'), times.DRAWS),
-      coin=times.COINS[drawing.pop('coin')],
-      **drawing,
-    ),
-    label_dropout=config.label_dropout,
-    null_label=config.model.classes,
-  )
-
-
-def _prior_init(config):
-  network = make_network(config.model, config.dtype)
-  return lambda key: _init_latte(config, network, key)
-
-
-def _prior_loss(config):
-  return losses.PriorLoss(
-    network=make_network(config.model, config.dtype),
-    encode=make_codec(config).encode,
-    label_dropout=config.label_dropout,
-    null_label=config.model.classes,
-  )
-
-
-def _reader_init(config):
-  frame = jnp.zeros((1, config.data.size, config.data.size, 3), jnp.float32)
-  return lambda key: _reader(config).init(key, frame)
-
-
-def _reader_loss(config):
-  return losses.ReaderLoss(
-    network=_reader(config),
-    encode=make_codec(config).encode,
-    noise=config.loss.noise,
-  )
-
-
-def _reader(config):
-  return digit_reader.DigitReader(classes=config.model.classes)
-
-
-JOBS = {
-  'denoiser': Job(_denoiser_init, _denoiser_loss),
-  'neural_prior': Job(_prior_init, _prior_loss),
-  'digit_reader': Job(_reader_init, _reader_loss),
-}

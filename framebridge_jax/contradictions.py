@@ -1,5 +1,7 @@
 """Values of a config that are fine alone and refuse each other."""
 
+import importlib.util
+import pathlib
 from collections.abc import Iterator
 
 import ml_collections
@@ -7,13 +9,14 @@ import ml_collections
 from framebridge_jax import build
 from framebridge_jax.processes import discrete
 from framebridge_jax.processes import table as processes
+from framebridge_jax.training import profiling
 
 Config = ml_collections.ConfigDict
 
 
 def find(config: Config) -> list[str]:
   """One sentence for each contradiction of a training config."""
-  return [*_files(config), *JOBS[config.job](config)]
+  return [*_files(config), *_running(config), *JOBS[config.job](config)]
 
 
 def _files(config) -> Iterator[str]:
@@ -29,10 +32,50 @@ def _files(config) -> Iterator[str]:
     )
 
 
+def _running(config) -> Iterator[str]:
+  try:
+    build.make_optimizer(config)
+  except ValueError as error:
+    yield f'optimizer.schedule: {error}'
+  try:
+    profiling.parse(config.log.profile_steps, pathlib.Path())
+  except ValueError as error:
+    yield f'log.{error}'
+  yield from _best(config.train)
+  if config.log.wandb and not importlib.util.find_spec('wandb'):
+    yield (
+      f'log.wandb is {config.log.wandb!r} and the package wandb is not '
+      f"installed; pip install wandb, or leave it ''"
+    )
+  if config.train.batch_size % config.train.accumulate:
+    yield (
+      f'train.batch_size {config.train.batch_size} cannot be parted into '
+      f'train.accumulate {config.train.accumulate} equal parts'
+    )
+
+
+def _best(train) -> Iterator[str]:
+  if train.best and train.best not in _NUMBERS:
+    yield f'train.best is {train.best!r}, want one of {", ".join(_NUMBERS)}'
+  every = train.validate_every
+  if train.best == 'validation_loss' and not every:
+    yield (
+      'train.best is validation_loss and train.validate_every is 0; give the '
+      'steps between such losses'
+    )
+  elif train.best == 'validation_loss' and train.checkpoint_every % every:
+    yield (
+      f'train.checkpoint_every is {train.checkpoint_every}, no multiple of '
+      f'train.validate_every ({every}): a checkpoint without a '
+      f'validation_loss is never the best'
+    )
+
+
 def _denoiser(config) -> Iterator[str]:
   yield from _process(config)
   yield from _view(config)
   yield from _network(config, 'model')
+  yield from _heard(config)
   yield from _prior(config)
   yield from _given(config)
 
@@ -41,7 +84,7 @@ def _process(config) -> Iterator[str]:
   try:
     build.make_process(config)
   except ValueError as error:
-    yield f'process: {error}'
+    yield f'process.schedule: {error}'
 
 
 def _view(config) -> Iterator[str]:
@@ -95,6 +138,18 @@ def _network(config, key) -> Iterator[str]:
       f'{key}.depth {network.depth} is odd; half of the blocks are spatial, '
       f'half temporal'
     )
+
+
+def _heard(config) -> Iterator[str]:
+  """What a denoiser of a run can hear: its data give no text, no stride."""
+  for name in ('stride', 'text_width'):
+    if config.model.get(name):
+      yield (
+        f'model.{name} is {config.model[name]!r}; no data set gives one yet, '
+        f'so leave it out'
+      )
+  if not config.model.get('timed', True):
+    yield 'model.timed is False; a denoiser must hear the time'
 
 
 def _prior(config) -> Iterator[str]:
@@ -152,6 +207,9 @@ def _untimed(config, key) -> Iterator[str]:
   if config[key].get('timed', True):
     yield f'{key}.timed is True; a neural prior hears no time'
 
+
+# What a checkpoint can be chosen by; the least is best.
+_NUMBERS = ('loss', 'mse', 'grad_norm', 'validation_loss')
 
 JOBS = {
   'denoiser': _denoiser,

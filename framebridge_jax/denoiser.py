@@ -173,7 +173,15 @@ class Denoiser:
   def __call__(
     self, variables: Any, zt: Latents, t: FrameTime, given: Given
   ) -> loop.Answer:
-    """Estimates z0 [b, f, h, w, c] from zt at per-frame times t [b, f]."""
+    """Estimates z0 [b, f, h, w, c] from zt at per-frame times t [b, f].
+
+    Raises:
+      ValueError: an argument has another shape, or does not hold numbers.
+    """
+    arrays.require('zt', zt, 'floating', arrays.CLIPS)
+    arrays.require('t', t, 'floating', zt.shape[:2])
+    arrays.require('given.prior', given.prior, 'floating', zt.shape)
+    arrays.require('given.noise', given.noise, 'floating', zt.shape)
     view = self.view(self.process, zt, t, given.prior, given.noise)
     skip, out, scale = (
       arrays.expand_like(x, zt) for x in self.prediction(view.alpha, view.sigma)

@@ -15,7 +15,8 @@ import traceback
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from framebridge_jax.cli import configs
+from framebridge_jax import check
+from framebridge_jax.cli import configs, places
 
 MODES = {
   'train': 'train a model, or resume its training',
@@ -24,6 +25,7 @@ MODES = {
   'report': 'write the report of a run',
   'port': 'port a checkpoint of another project',
   'export': 'write the averaged weights of a run as one file',
+  'doctor': 'look at this machine, and at what would fail on it',
 }
 EXIT_INPUT = 2  # other codes are attributes of the errors they belong to
 
@@ -39,7 +41,9 @@ def main() -> None:
   except ValueError as error:
     _stop(error, EXIT_INPUT)
   _set_up_logging()
-  app.run(lambda _: _run(options), argv=argv, flags_parser=lambda args: args)
+  app.run(
+    lambda _: _run(options, rest), argv=argv, flags_parser=lambda args: args
+  )
 
 
 def _parse(argv):
@@ -92,20 +96,27 @@ def _set_up_logging():
   )
 
 
-def _run(options):
+def _run(options, overrides):
+  config = flags.FLAGS.config
   try:
     mode = importlib.import_module(f'framebridge_jax.cli.{options.mode}')
-    mode.run(flags.FLAGS.config, options.workdir)
+    mode.run(config, options.workdir)
+  except check.ConfigError as error:
+    said = [
+      places.located(x, recipe=options.config, argv=overrides, config=config)
+      for x in error.problems
+    ]
+    _stop(error, EXIT_INPUT, '; '.join(said))
   except ValueError as error:
     _stop(error, getattr(error, 'exit_code', EXIT_INPUT))
 
 
-def _stop(error, code):
+def _stop(error, code, sentence=None):
   """Ends with the sentence, or with the traceback of a bug."""
   raised_in = pathlib.Path(traceback.extract_tb(error.__traceback__)[-1][0])
   if not raised_in.is_relative_to(_PACKAGE):
     raise error
-  print(f'error: {error.args[0]}', file=sys.stderr)
+  print(f'error: {sentence or error.args[0]}', file=sys.stderr)
   raise SystemExit(code)
 
 

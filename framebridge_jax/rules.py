@@ -4,6 +4,7 @@ A rule gives None for a good value, and otherwise what was expected, to follow
 "want".
 """
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -14,7 +15,9 @@ Rule = Callable[[Any], str | None]
 
 def one_of(table: Iterable[str]) -> Rule:
   """A name of a table."""
-  return lambda x: None if x in table else f'one of {", ".join(table)}'
+  return lambda x: (
+    None if isinstance(x, str) and x in table else f'one of {", ".join(table)}'
+  )
 
 
 def option(table: Mapping[str, Callable[..., Any]]) -> Rule:
@@ -68,6 +71,30 @@ def number(least: float, most: float = float('inf')) -> Rule:
 def text(x: Any) -> str | None:
   """Any text."""
   return None if isinstance(x, str) else 'a text'
+
+
+def regex(x: Any) -> str | None:
+  """A regular expression; '' is one too."""
+  try:
+    re.compile(x)
+  except TypeError:
+    return 'a regular expression as text'
+  except re.error as error:
+    return f'a regular expression ({error})'
+  return None
+
+
+def numbers(least: float, most: float) -> Rule:
+  """One number or more, all different, each in [least, most]."""
+  one = number(least, most)
+
+  def rule(x):
+    fits = isinstance(x, tuple | list) and len(x) == len(set(x)) > 0
+    if fits and all(one(value) is None for value in x):
+      return None
+    return f'one or more different numbers in [{least}, {most}]'
+
+  return rule
 
 
 def axis(x: Any) -> str | None:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from configs import quickstart
-from framebridge_jax import build
+from framebridge_jax import build, jobs
 from framebridge_jax.processes import (
   bridge,
   clocks,
@@ -115,7 +115,7 @@ def test_grids_are_made_for_the_process_and_the_number_of_steps():
 
 
 def test_the_loss_draws_times_and_weighs_as_its_words_say():
-  loss = build.make_loss(
+  loss = jobs.make_loss(
     _config(
       **{
         'times.draw': 'logit_normal:mean=-0.4',
@@ -133,7 +133,7 @@ def test_the_loss_draws_times_and_weighs_as_its_words_say():
     t_min=1e-3,
   )
   assert loss.weight == losses.SnrWeight(floor=4.0, most=9.0)
-  own = build.make_loss(_config(loss_weight='own_target'))
+  own = jobs.make_loss(_config(loss_weight='own_target'))
   assert own.weight == losses.OwnTarget()
 
 

@@ -4,126 +4,9 @@ import importlib
 
 import pytest
 
+import bad_configs
 from configs import digit_reader, quickstart
-from framebridge_jax import check
-
-# One change to the quickstart -> what its message must hold.
-BAD = [
-  ({'job': 'bridge'}, ['job', "'bridge'", 'denoiser, neural_prior']),
-  ({'seed': -1}, ['seed', '-1', 'whole number of at least 0']),
-  ({'seed': 0.5}, ['seed', '0.5', 'whole number']),
-  ({'seed': True}, ['seed', 'True', 'whole number']),
-  ({'dataset': 'mnist'}, ['dataset', "'mnist'", 'moving_digits']),
-  ({'dataset': 'folder'}, ['data_dir is empty', '--config.data_dir']),
-  ({'data.size': 0}, ['data.size', '0', 'at least']),
-  ({'data.size': 30}, ['data.size 30', 'model.patch 4']),
-  ({'data.frames': 1}, ['data.frames', '1', 'at least 2']),
-  ({'data.frames': 2}, ['data.frames is 2', 'first_and_last', 'below 3']),
-  ({'denoiser.prediction': 'psi'}, ['prediction is psi', 'no signal at T']),
-  ({'denoiser.prediction': 'eps'}, ['prediction is eps', 'no signal at T']),
-  ({'codec': 'vae'}, ['codec', "'vae'", 'identity']),
-  ({'process.schedule': 'vp2'}, ['process.schedule', "'vp2'", 'bridge_gmax']),
-  (
-    {'process.schedule': 'bridge_gmax:b1=0'},
-    ['process.schedule', 'b1 of BridgeGmax is 0', 'above 0'],
-  ),
-  (
-    {'process.schedule': 'bridge_gmax:b2=3'},
-    ['process.schedule', "'b2' is unknown", 'b0, b1'],
-  ),
-  ({'process.schedule': 'edm:T=x'}, ['process.schedule', 'T=x: want float']),
-  (
-    {'process.schedule': 'flow'},
-    ['process: Flow(', 'alpha = 0 at T', 'process diffusion'],
-  ),
-  (
-    {'process.schedule': 'table_linear:zero_terminal=true'},
-    ['process: Discrete(', 'alpha = 0 at T'],
-  ),
-  ({'process.name': 'ode'}, ['process.name', "'ode'", 'bridge, diffusion']),
-  ({'prior': 'zero'}, ['prior', "'zero'", 'replicate, blend']),
-  ({'denoiser.prediction': 'x'}, ['denoiser.prediction', "'x'", 'psi']),
-  (
-    {'denoiser.view': 'flat'},
-    ['denoiser.view', "'flat'", 'plain, residual, aligned'],
-  ),
-  ({'model.width': 100}, ['model.width 100', 'model.heads', '4']),
-  ({'model.depth': 5}, ['model.depth 5', 'odd']),
-  ({'model.anchor': 1}, ['model.anchor', '1', 'True or False']),
-  ({'dtype': 'float16'}, ['dtype', "'float16'", 'float32, bfloat16']),
-  ({'times.p_frames': 1.5}, ['times.p_frames', '1.5', 'in [0, 1]']),
-  ({'times.t_min': 0.0}, ['times.t_min', '0.0', 'in [1e-06, 1.0]']),
-  ({'label_dropout': float('nan')}, ['label_dropout', 'nan', 'in [0, 1]']),
-  ({'optimizer.schedule': 'step'}, ['optimizer.schedule', 'cosine, constant']),
-  ({'optimizer.learning_rate': '1e-3'}, ['learning_rate', "'1e-3'", 'number']),
-  ({'ema_decay': 1.01}, ['ema_decay', '1.01', 'in [0, 1]']),
-  ({'init_from': 'no.st'}, ['init_from', "'no.st'", 'quickstart_base']),
-  ({'task_mix.none': 0.1}, ['task_mix.none', 'bridge', 'name=diffusion']),
-  (
-    {'times.draw': 'logit_normal:mea=2'},
-    ['times.draw', "'mea' is unknown", 'known: mean, std'],
-  ),
-  (
-    {'times.draw': 'logit_normal:mean=two'},
-    ['times.draw', 'mean=two', 'want float'],
-  ),
-  ({'times.draw': 'normal'}, ['times.draw', 'uniform, stratified']),
-  ({'times.draw': 3}, ['times.draw', '3', 'uniform, stratified']),
-  ({'times.coin': 'frame'}, ['times.coin', "'frame'", 'sample, batch']),
-  (
-    {'loss_weight': 'snr:floor=low'},
-    ['loss_weight', 'floor=low', 'want float'],
-  ),
-  ({'loss_weight': 'uniform'}, ['loss_weight', 'snr, own_target']),
-  ({'denoiser.clock': 'unix'}, ['denoiser.clock', 'log_sigma']),
-  ({'denoiser.lookup': 'nearest'}, ['denoiser.lookup', 'amplitude_linear']),
-  ({'denoiser.view': 'aligned'}, ['aligned', 'denoiser.teacher is empty']),
-  (
-    {'denoiser.view': 'aligned', 'denoiser.teacher': 'sd'},
-    ['denoiser.teacher', "'sd'", 'table_scaled_linear'],
-  ),
-  (
-    {'denoiser.teacher': 'vp'},
-    ['denoiser.teacher', "'vp'", 'only aligned has a teacher'],
-  ),
-  (
-    {
-      'denoiser.view': 'aligned',
-      'denoiser.teacher': 'vp',
-      'denoiser.lookup': 'snr_linear:reach=2',
-    },
-    ['denoiser.lookup', 'reads a table', "'vp' has none", 'use own'],
-  ),
-  ({'task_mix.middle': 1.0}, ['task_mix', "'middle'", 'first_and_last']),
-  ({'task_mix.first': -0.5}, ['task_mix.first', '-0.5', 'at least 0']),
-  ({'train.num_steps': 0}, ['train.num_steps', '0', 'at least 1']),
-  ({'train.batch_size': 2.0}, ['train.batch_size', '2.0', 'whole number']),
-  ({'mesh.fsdp': -2}, ['mesh.fsdp', '-2', '-1']),
-  ({'mesh.tensor': 0}, ['mesh.tensor', '0', 'at least 1']),
-  ({'model.widht': 64}, ['model.widht', 'did you mean model.width']),
-  ({'optimiser': 'adam'}, ['optimiser', 'unknown']),
-  ({'zzz': 1}, ['zzz', 'known: ', 'train.num_steps']),
-]
-
-
-def _good():
-  """The quickstart, from nothing: the base checkpoint is not under test."""
-  config = quickstart.get_config()
-  config.init_from = ''
-  return config
-
-
-def _change(config, changes):
-  """Puts values in as a hand-written config could, of any type."""
-  with config.unlocked(), config.ignore_type():
-    for name, value in changes.items():
-      *folders, leaf = name.split('.')
-      place = config
-      for folder in folders:
-        place = place[folder]
-      with place.unlocked(), place.ignore_type():
-        place[leaf] = value
-  return config
+from framebridge_jax import check, keys
 
 
 def _message(config):
@@ -136,7 +19,11 @@ def _message(config):
 
 @pytest.mark.parametrize(
   'config',
-  [_good(), quickstart.get_config('base=true'), digit_reader.get_config()],
+  [
+    bad_configs.good(),
+    quickstart.get_config('base=true'),
+    digit_reader.get_config(),
+  ],
   ids=['quickstart', 'base', 'digit_reader'],
 )
 def test_shipped_configs_pass(config):
@@ -169,14 +56,16 @@ GOOD = [
 
 @pytest.mark.parametrize('changes', GOOD, ids=str)
 def test_what_goes_together_passes(changes):
-  check.check_train(_change(_good(), changes))
+  check.check_train(bad_configs.change(bad_configs.good(), changes))
 
 
 @pytest.mark.parametrize(
-  ('changes', 'holds'), BAD, ids=[str(changes) for changes, _ in BAD]
+  ('changes', 'holds'),
+  bad_configs.BAD,
+  ids=[str(changes) for changes, _ in bad_configs.BAD],
 )
 def test_a_bad_value_is_named_with_what_is_wanted(changes, holds):
-  message = _message(_change(_good(), changes))
+  message = _message(bad_configs.change(bad_configs.good(), changes))
   for text in holds:
     assert text in message
 
@@ -189,7 +78,7 @@ def test_all_wrong_keys_are_named_together():
     'model.widht': 64,
     'task_mix.first': -1.0,
   }
-  message = _message(_change(_good(), changes))
+  message = _message(bad_configs.change(bad_configs.good(), changes))
   for name in changes:
     assert name in message
   assert message.count('; ') >= len(changes) - 1
@@ -197,7 +86,7 @@ def test_all_wrong_keys_are_named_together():
 
 def test_all_contradictions_are_named_together():
   changes = {'data.size': 30, 'model.width': 100, 'model.depth': 5}
-  message = _message(_change(_good(), changes))
+  message = _message(bad_configs.change(bad_configs.good(), changes))
   for text in ('data.size 30', 'model.width 100', 'model.depth 5'):
     assert text in message
 
@@ -206,7 +95,7 @@ def test_all_contradictions_are_named_together():
   'name', ['job', 'seed', 'train.num_steps', 'model.patch', 'task_mix']
 )
 def test_a_missing_key_is_named(name):
-  config = _good()
+  config = bad_configs.good()
   *folders, leaf = name.split('.')
   place = config
   for folder in folders:
@@ -218,7 +107,9 @@ def test_a_missing_key_is_named(name):
 
 def test_a_task_mix_that_draws_nothing_is_refused():
   mix = {f'task_mix.{name}': 0.0 for name in quickstart.get_config().task_mix}
-  assert 'task_mix are 0' in _message(_change(_good(), mix))
+  assert 'task_mix are 0' in _message(
+    bad_configs.change(bad_configs.good(), mix)
+  )
 
 
 def test_a_key_of_another_job_is_unknown_to_this_one():
@@ -228,12 +119,12 @@ def test_a_key_of_another_job_is_unknown_to_this_one():
   assert 'unknown config key prior' in _message(config)
 
 
-@pytest.mark.parametrize('mode', check.MODES)
+@pytest.mark.parametrize('mode', keys.MODES)
 def test_the_modes_recipes_pass_and_have_a_rule_for_each_key(mode):
   config = importlib.import_module(f'framebridge_jax.recipes.{mode}')
   config = config.get_config()
   check.check_mode(config, mode)
-  assert set(config) == set(check.MODES[mode])
+  assert set(config) == set(keys.MODES[mode])
 
 
 @pytest.mark.parametrize(
@@ -264,7 +155,7 @@ def test_a_bad_value_of_a_mode_is_named_with_what_is_wanted(
 ):
   recipe = importlib.import_module(f'framebridge_jax.recipes.{mode}')
   with pytest.raises(check.ConfigError) as error:
-    check.check_mode(_change(recipe.get_config(), changes), mode)
+    check.check_mode(bad_configs.change(recipe.get_config(), changes), mode)
   for text in holds:
     assert text in str(error.value)
 
@@ -273,7 +164,7 @@ def test_all_wrong_keys_of_a_mode_are_named_together():
   recipe = importlib.import_module('framebridge_jax.recipes.sample')
   changes = {'sampler': 'ddpmm', 'fps': 0, 'guidance': -1.0}
   with pytest.raises(check.ConfigError) as error:
-    check.check_mode(_change(recipe.get_config(), changes), 'sample')
+    check.check_mode(bad_configs.change(recipe.get_config(), changes), 'sample')
   for name in changes:
     assert f'{name} is ' in str(error.value)
 

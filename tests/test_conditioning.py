@@ -9,7 +9,7 @@ import tiny
 import samples
 import toy_losses
 from configs import framebridge_ucf101
-from framebridge_jax import build, denoiser
+from framebridge_jax import build, denoiser, jobs
 from framebridge_jax.models import latte, prior_network
 from framebridge_jax.processes import diffusion, priors
 from framebridge_jax.samplers import ancestral, grids
@@ -188,4 +188,4 @@ def test_table_5_has_five_models(argument):
   if bridge:
     assert made.prior == rows[prior]
   names = {'params', 'prior'} if 'F' in (prior, shown) else {'params'}
-  assert build.abstract_params(config).keys() == names
+  assert jobs.abstract_params(config).keys() == names

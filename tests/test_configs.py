@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from framebridge_jax import arrays, build, check
+from framebridge_jax import arrays, build, check, jobs
 from framebridge_jax.cli import configs
 from framebridge_jax.porting import weights
 
@@ -106,7 +106,7 @@ def _load(recipe, tmp_path):
 def _shapes(config):
   """Checked, made and differentiated in shape, at a batch of two."""
   check.check_train(config)
-  params = build.abstract_params(config)
+  params = jobs.abstract_params(config)
   batch = {
     'video': jax.ShapeDtypeStruct((2, 16, 32, 32, 4), jnp.float32),
     'label': jax.ShapeDtypeStruct((2,), jnp.int32),
@@ -114,7 +114,7 @@ def _shapes(config):
   keys = jax.eval_shape(
     lambda: arrays.sample_keys(jax.random.key(0), jnp.arange(2))
   )
-  loss = build.make_loss(config)
+  loss = jobs.make_loss(config)
   (value, metrics), grads = jax.eval_shape(
     jax.value_and_grad(loss, has_aux=True), params, batch, keys
   )
@@ -128,7 +128,7 @@ def _shapes(config):
 def test_a_recipe_has_the_parameters_of_the_public_code(recipe, tmp_path):
   config = _load(recipe, tmp_path)
   check.check_train(config)
-  params = build.abstract_params(config)
+  params = jobs.abstract_params(config)
   counts = (
     weights.count(params['params']),
     weights.count(params.get('prior', {})),
@@ -169,7 +169,7 @@ def test_a_recipe_s_loss_and_gradient_have_their_shapes(recipe, tmp_path):
 def test_other_sizes_pass_too(recipe, tmp_path):
   config = _load(recipe, tmp_path)
   check.check_train(config)
-  assert weights.count(build.abstract_params(config)) > 0
+  assert weights.count(jobs.abstract_params(config)) > 0
 
 
 def test_every_recipe_of_the_papers_is_tested_here():
@@ -219,6 +219,37 @@ def test_layouts_other_than_the_paper_s_are_refused_for_every_prior():
     recipe = ROOT / 'configs/framebridge_ucf101.py'
     with pytest.raises(ValueError, match='layout=own'):
       configs.load_recipe(f'{recipe}:{argument}')
+
+
+@pytest.mark.parametrize('recipe', ['latte.py', 'fvdm.py:coin=batch'])
+def test_latte_s_settings_are_those_of_the_public_code(recipe, tmp_path):
+  config = _load(recipe, tmp_path)
+  optimizer = config.optimizer
+  assert (optimizer.learning_rate, optimizer.weight_decay) == (1e-4, 0)
+  assert (optimizer.schedule, config.ema_decays) == ('constant', (0.9999,))
+  data = config.data
+  assert (data.frames, data.stride, data.size) == (16, 3, 256)
+  assert config.label_dropout == 0.1
+  assert config.process.schedule == 'table_linear'
+  assert (config.denoiser.prediction, config.denoiser.clock) == ('eps', 'table')
+  assert config.times.coin == ('batch' if 'coin' in recipe else 'sample')
+
+
+@pytest.mark.parametrize('patch', [2, 4, 8])
+@pytest.mark.parametrize('recipe', ['latte.py', 'fvdm.py'])
+def test_size_and_patch_name_the_network(recipe, patch, tmp_path):
+  config = _load(f'{recipe}:size=l,patch={patch}', tmp_path)
+  assert config.model.name == f'latte_l{patch}'
+
+
+@pytest.mark.parametrize(
+  'recipe', [x for x in CASES if x.startswith(('framebridge_', 'vdt_'))]
+)
+def test_an_image_is_a_condition_and_a_frame_before_the_clip(recipe, tmp_path):
+  config = _load(recipe, tmp_path)
+  assert not config.hold_given
+  assert config.model.image_frame
+  assert config.task_mix.to_dict() == {'first': 1.0}
 
 
 def test_the_papers_numbers_are_in_their_recipes(tmp_path):

@@ -48,7 +48,7 @@ BAD = [
   ({'task_mix.first_and_last': 1.0, 'data.frames': 2}, ['data.frames is 2']),
   (
     {'process.schedule': 'flow'},
-    ['process: Flow(', 'alpha = 0 at T'],
+    ['process.schedule: Flow(', 'alpha = 0 at T'],
   ),
   ({'denoiser.view': 'residual'}, ['prediction is psi', 'no signal at T']),
   ({'denoiser.view': 'aligned'}, ['denoiser.teacher is empty']),

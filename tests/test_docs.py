@@ -284,7 +284,7 @@ def test_every_mode_and_the_quickstart_have_a_table():
 def test_a_wrong_table_is_found(in_root):
   recipe = ['framebridge_jax/recipes/export.py']
   head = '| key | default | meaning |\n|---|---|---|\n'
-  path = "| `path` | `''` | a |\n"
+  path = "| `path` | `''` | a |\n| `ema` | `0.0` | a |\n"
   right = "| `export_dtype` | `'bfloat16'` | a |\n"
   assert wrong_rows(head + path + right, recipe) == []
   assert wrong_rows(head + path, recipe) == ['export_dtype']

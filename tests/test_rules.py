@@ -20,7 +20,12 @@ def _needs(process, *, rate=0.5):
 TABLE = {'row': _row, 'needs': _needs}
 # rule, good values, bad values, a word of what is wanted
 CASES = {
-  'one_of': (rules.one_of(['a', 'b']), ['a', 'b'], ['c', '', 1], 'one of a, b'),
+  'one_of': (
+    rules.one_of({'a': 1, 'b': 2}),
+    ['a', 'b'],
+    ['c', '', 1, ['a']],
+    'one of a, b',
+  ),
   'option': (
     rules.option(TABLE),
     ['row', 'row:rate=7', 'needs', 'needs:rate=1'],
@@ -60,6 +65,7 @@ CASES = {
     'of at least 0',
   ),
   'text': (rules.text, ['', 'x'], [1, None], 'a text'),
+  'regex': (rules.regex, ['', '^prior/'], ['(', 1, None], 'regular expression'),
   'axis': (rules.axis, [-1, 1, 8], [0, -2, 1.0], 'or -1'),
   'even': (rules.even, [2, 32], [0, 3, 2.0], 'even number'),
   'flag': (rules.flag, [True, False], [0, 1, 'True'], 'True or False'),

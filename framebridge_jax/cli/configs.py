@@ -12,7 +12,7 @@ from framebridge_jax.cli import runs
 
 # Their config says whether they need a run; they look for it themselves.
 WITHOUT_RUN = ('report',)
-ALONE = ('port',)  # reads no run
+ALONE = ('port', 'doctor')  # they read no run
 
 _RECIPES = pathlib.Path(__file__).parents[1] / 'recipes'
 
@@ -75,7 +75,8 @@ def explain_unknown(argv: list[str], config: ml_collections.ConfigDict) -> str:
     name = argument.lstrip('-').partition('=')[0]
     if name.startswith('config.') and name[len('config.') :] not in known:
       key = name[len('config.') :]
-      return f'unknown config key {key}{check.nearest(key, known)}'
+      hint = check.nearest(key, known)
+      return f'unknown config key {key}{hint} ({argument})'
   return f'cannot set the config from {" ".join(argv[1:])}'
 
 

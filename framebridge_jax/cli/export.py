@@ -21,11 +21,11 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
     raise ValueError('no file to write; set --config.path=weights.safetensors')
   path = pathlib.Path(config.path)
   with checkpoint.Checkpointer(workdir, read_only=True) as checkpointer:
-    params = checkpointer.restore_ema(
-      build.abstract_params(config),
+    params, step = runs.restore_average(
+      config,
+      checkpointer,
       jax.sharding.SingleDeviceSharding(jax.devices()[0]),
     )
-    step = checkpointer.latest_step
   facts = {
     'step': json.dumps(step),
     'date': datetime.date.today().isoformat(),

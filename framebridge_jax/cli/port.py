@@ -43,6 +43,22 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
     raise ValueError(
       f'model is {config.model!r}, want one of {", ".join(table.PORTS)}'
     )
+  found, ported, said = _read(source, config)
+  _judge_place(workdir)
+  runs.make_workdir(workdir)
+  model = {'name': config.model, **found.options}
+  with _staged(workdir) as stage:
+    path = stage / 'weights.safetensors'
+    _write(path, ported, model, found, config)
+    report = _report(source, path, ported, model, found)
+    report |= said
+    text = json.dumps(report, indent=1) + '\n'
+    (stage / 'port.json').write_text(text)
+  _show(report)
+
+
+def _read(source, config):
+  """What the checkpoint is, its parameters, and what it says besides."""
   size = table.PORTS[config.model]
   with readers.open_weights(source, config.state) as reader:
     found = latte_rows.look(
@@ -58,15 +74,7 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
       shapes_of(network, config.frames, found.grid, config.channels),
       np.dtype(build.DTYPES[config.export_dtype]),
     )
-  runs.make_workdir(workdir)
-  model = {'name': config.model, **found.options}
-  with _staged(workdir) as stage:
-    path = stage / 'weights.safetensors'
-    _write(path, ported, model, found, config)
-    report = _report(source, path, ported, model, found)
-    text = json.dumps(report, indent=1) + '\n'
-    (stage / 'port.json').write_text(text)
-  _show(report)
+  return found, ported, {'state': reader.state, 'skipped': reader.skipped}
 
 
 def _judge_size(source, seen, config):
@@ -82,18 +90,30 @@ def _judge_size(source, seen, config):
     )
 
 
+def _judge_place(workdir):
+  """Leaves alone what no port has made; the source may be among it."""
+  held = [name for name in _PARTS if (workdir / name).exists()]
+  if held and _PARTS[-1] not in held:
+    raise ValueError(
+      f'workdir {workdir} holds {held[0]}, which would be replaced, and no '
+      f'{_PARTS[-1]} of an earlier port; choose another workdir'
+    )
+
+
 @contextlib.contextmanager
 def _staged(workdir):
   """A folder whose contents move to the workdir when all of them are there."""
+  for left in workdir.glob('.port.*'):  # of a port that was killed
+    shutil.rmtree(left, ignore_errors=True)
   stage = workdir / f'.port.{os.getpid()}'
   stage.mkdir()
   try:
     yield stage
-    for path in stage.iterdir():
-      target = workdir / path.name
+    for name in _PARTS:
+      target = workdir / name
       if target.is_dir():
         shutil.rmtree(target)
-      path.replace(target)
+      (stage / name).replace(target)
   finally:
     shutil.rmtree(stage, ignore_errors=True)
 
@@ -101,15 +121,14 @@ def _staged(workdir):
 def _give_back(source, layout, workdir):
   """The table read backwards."""
   loaded = weights.load(source)
-  model = dict(loaded.config['model'])
-  name = model.pop('name')
-  if name not in latte.MODELS:
-    raise ValueError(f'{source} holds a {name}, which has no other names')
-  network = latte.MODELS[name](**model)
-  if network.stem or network.anchor or network.stride:
+  model = ml_collections.ConfigDict(loaded.config['model'])
+  if model.name not in latte.MODELS:
+    raise ValueError(f'{source} holds a {model.name}, which has no other names')
+  network = build.make_network(model, 'float32')
+  if any(getattr(network, name) for name in _OURS):
     raise ValueError(
-      f'{source} holds a network with a stem, an anchor or a stride, which '
-      f'Latte does not have'
+      f'{source} holds a network with one of {", ".join(_OURS)}, which Latte '
+      f'does not have'
     )
   if 'prior' in loaded.params:
     raise ValueError(
@@ -247,8 +266,20 @@ def _show(report):
     report['weights'],
     report['weights_sha256'],
   )
+  if report['skipped']:
+    logging.info(
+      'Took %s; passed over %s',
+      report['state'] or 'the tensors',
+      ', '.join(report['skipped']),
+    )
 
 
 def _sha256(path):
   with path.open('rb') as file:
     return hashlib.file_digest(file, 'sha256').hexdigest()
+
+
+# Moved in this order: where the last is, all are of a port.
+_PARTS = ('weights.safetensors', 'checkpoint', 'port.json')
+# Options of a network whose names, or whose tables, Latte's are not.
+_OURS = ('stem', 'anchor', 'stride', 'trained_grid')

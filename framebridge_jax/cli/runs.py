@@ -3,14 +3,17 @@
 import json
 import pathlib
 import platform
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import ml_collections
 
-from framebridge_jax import build
+from framebridge_jax import build, jobs
 from framebridge_jax.data import atomic
 from framebridge_jax.porting import weights
+
+if TYPE_CHECKING:
+  from framebridge_jax.training import checkpoint, restoring
 
 CONFIG = 'config.json'
 SESSIONS = 'sessions.jsonl'
@@ -78,12 +81,33 @@ def load_variables(
   layout: jax.sharding.Sharding,
 ) -> dict[str, Any]:
   """The averaged weights: of `config.weights`, or of the newest checkpoint."""
-  like = build.abstract_params(config)
   if config.weights:
+    like = jobs.abstract_params(config)
     loaded = weights.load(build.weights_path(config.weights)).params
     return jax.device_put(weights.fit(loaded, like, fresh='').params, layout)
   # Imported here: Orbax takes a second, and a weight file needs none.
   from framebridge_jax.training import checkpoint
 
   with checkpoint.Checkpointer(workdir, read_only=True) as checkpointer:
-    return checkpointer.restore_ema(like, layout)
+    return restore_average(config, checkpointer, layout).params
+
+
+def restore_average(
+  config: ml_collections.ConfigDict,
+  checkpointer: 'checkpoint.Checkpointer',
+  layout: jax.sharding.Sharding,
+) -> 'restoring.Average':
+  """The average that `config.ema` names, of the newest whole checkpoint.
+
+  Raises:
+    ValueError: the run has no such average.
+  """
+  decay = config.ema or config.ema_decays[0]
+  if decay not in config.ema_decays:
+    raise ValueError(
+      f'ema is {decay}; the run has averages of decay '
+      f'{", ".join(map(str, config.ema_decays))}'
+    )
+  return checkpointer.restore_average(
+    jobs.abstract_params(config), layout, decay=decay
+  )

@@ -98,18 +98,15 @@ def find_videos(folder: pathlib.Path) -> list[tuple[str, pathlib.Path]]:
   """Lists (class, path) of a folder, sorted; hidden entries do not count.
 
   Raises:
-    ValueError: The folder is missing, mixed, or without videos.
+    ValueError: The folder is missing, unreadable, mixed, or without videos.
   """
-  if not folder.is_dir():
-    kind = 'a file' if folder.exists() else 'missing'
-    raise ValueError(f'{folder} is {kind}; give a folder of videos')
-  direct = _videos_in(folder)
-  below = [
-    (child.name, path)
-    for child in _visible(folder)
-    if child.is_dir()
-    for path in _videos_in(child)
-  ]
+  try:
+    direct, below = _direct_and_below(folder)
+  except PermissionError as error:
+    raise ValueError(
+      f'{error.filename} cannot be read ({error.strerror}); change its '
+      f'permissions, or give another folder of videos'
+    ) from None
   if direct and below:
     raise ValueError(
       f'{folder} holds {len(direct)} videos beside {len(below)} in '
@@ -121,6 +118,20 @@ def find_videos(folder: pathlib.Path) -> list[tuple[str, pathlib.Path]]:
       f'read are {" ".join(video_io.SUFFIXES)}, there or one folder below'
     )
   return below or [(folder.resolve().name, path) for path in direct]
+
+
+def _direct_and_below(folder):
+  if not folder.is_dir():
+    kind = 'a file' if folder.exists() else 'missing'
+    raise ValueError(f'{folder} is {kind}; give a folder of videos')
+  direct = _videos_in(folder)
+  below = [
+    (child.name, path)
+    for child in _visible(folder)
+    if child.is_dir()
+    for path in _videos_in(child)
+  ]
+  return direct, below
 
 
 def _visible(folder):

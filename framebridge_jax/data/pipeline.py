@@ -5,6 +5,10 @@ a restart change what batch `k` holds; the iterator's whole state is `k`.
 """
 
 import collections
+import multiprocessing
+import os
+import signal
+import threading
 from collections.abc import Iterator
 
 import grain
@@ -22,7 +26,9 @@ EPOCHS = 2**32
 
 
 class Batches(collections.abc.Iterator):
-  """Endless `{'video': uint8 [b, f, h, w, 3], 'label': int32 [b]}`.
+  """Endless `{'video': uint8 [b, f, h, w, 3], 'label', 'clip': int32 [b]}`.
+
+  `clip` is the clip's number in its source.
 
   Use it in a `with` block, or call `close`: workers outlive the iterator else.
   """
@@ -91,6 +97,7 @@ def batches(
   # belong to the clip's place in the whole sequence.
   dataset = (
     grain.MapDataset.source(source.records)
+    .map_with_index(_numbered)
     .seed(seed)
     .shuffle()
     .repeat(EPOCHS)
@@ -99,8 +106,34 @@ def batches(
   )
   stream = dataset[start:].to_iter_dataset(READING)
   if num_workers:
-    stream = stream.mp_prefetch(grain.MultiprocessingOptions(num_workers))
+    stream = stream.mp_prefetch(
+      grain.MultiprocessingOptions(num_workers), _end_with_parent
+    )
   return Batches(iter(stream))
+
+
+def _end_with_parent(index, count):
+  """A worker ends when its parent does, and at no other time.
+
+  If the parent was killed it would wait for its reader forever.  Ctrl-C and
+  many schedulers signal the whole group: the parent, which saves first, still
+  needs its batches then.
+  """
+  del index, count
+  for number in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(number, signal.SIG_IGN)
+  parent = multiprocessing.parent_process()
+
+  def watch():
+    if parent:
+      parent.join()
+      os._exit(1)
+
+  threading.Thread(target=watch, daemon=True).start()
+
+
+def _numbered(index, element):
+  return {**element, 'clip': np.int32(index)}
 
 
 class _Window(grain.transforms.RandomMap):
@@ -114,4 +147,5 @@ class _Window(grain.transforms.RandomMap):
     video = clips.window(
       element['video'], frames=self._frames, stride=self._stride, rng=rng
     )
-    return {'video': video, 'label': np.int32(element['label'])}
+    label = np.int32(element['label'])
+    return {'video': video, 'label': label, 'clip': element['clip']}

@@ -48,8 +48,18 @@ class Process(Protocol):
 def perturb(
   process: Process, z0: Latents, prior: Latents, t: FrameTime, eps: Latents
 ) -> Latents:
-  """Draws `z_t`: training pairs, and the start of every task."""
+  """Draws `z_t`: training pairs, and the start of every task.
+
+  Raises:
+    ValueError: an argument has another shape, or does not hold numbers.
+  """
+  arrays.require('z0', z0, 'floating', arrays.CLIPS)
+  arrays.require('prior', prior, 'floating', z0.shape)
+  arrays.require('t', t, 'floating', z0.shape[:2])
+  arrays.require('eps', eps, 'floating', z0.shape)
   a, b, c = (arrays.expand_like(x, z0) for x in process.marginal(t))
+  # What stands where there is no noise, NaN included, has no say.
+  eps = jnp.where(c == 0, jnp.zeros_like(eps), eps)
   return a * z0 + b * prior + c * eps
 
 

@@ -28,4 +28,5 @@ def get_config() -> ml_collections.ConfigDict:
   config.guidance_history = 1.0  # away from no known frames; diffusion only
   config.fps = 8
   config.weights = ''  # weight file or its short name; '': the run's own EMA
+  config.ema = 0.0  # which of the run's ema_decays; 0: the first
   return config

@@ -14,4 +14,5 @@ def get_config() -> ml_collections.ConfigDict:
   config = ml_collections.ConfigDict()
   config.path = ''  # of the file to write
   config.export_dtype = 'bfloat16'
+  config.ema = 0.0  # which of the run's ema_decays; 0: the first
   return config

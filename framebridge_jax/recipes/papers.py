@@ -8,6 +8,8 @@ comes as latents.
 
 import ml_collections
 
+from framebridge_jax.recipes import running
+
 
 def base(*, classes: int, frames: int = 16) -> ml_collections.ConfigDict:
   """Clips of 16 frames at 256 x 256, every third frame, AdamW at 1e-4."""
@@ -39,7 +41,7 @@ def base(*, classes: int, frames: int = 16) -> ml_collections.ConfigDict:
     'clip_norm': 1.0,
     'freeze': '',
   }
-  config.ema_decay = 0.9999
+  config.ema_decays = (0.9999,)
   config.init_from = ''
   config.init_fresh = ''
   config.init_surgery = False
@@ -52,6 +54,7 @@ def base(*, classes: int, frames: int = 16) -> ml_collections.ConfigDict:
     'sample_every': 5_000,
   }
   config.mesh = {'data': -1, 'fsdp': 1, 'tensor': 1, 'frames': 1}
+  running.add(config)
   return config
 
 

@@ -28,5 +28,6 @@ def get_config() -> ml_collections.ConfigDict:
   config.guidance_history = 1.0  # away from no known frames; diffusion only
   config.fps = 8
   config.weights = ''  # weight file or its short name; '': the run's own EMA
+  config.ema = 0.0  # which of the run's ema_decays; 0: the first
   config.name = ''  # of the files written; '': the image's
   return config

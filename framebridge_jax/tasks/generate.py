@@ -8,17 +8,18 @@ tasks, guidance scales and seeds share one compilation.
 import dataclasses
 import functools
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float, Int, PyTree
 
 from framebridge_jax import arrays, denoiser
 from framebridge_jax.arrays import FrameMask, Labels, Latents, SampleKeys
 from framebridge_jax.processes import sde
 from framebridge_jax.samplers import grids, guidance, loop
-from framebridge_jax.tasks import plans
+from framebridge_jax.tasks import inputs, plans
 
 # Purposes of a sample's noise.
 _START, _WALK, _PRIOR, _VIEW, _HIDDEN = range(5)
@@ -116,35 +117,37 @@ def generate(
       that is not wanted.
 
   Raises:
-    ValueError: a bridge is to start without a known frame or to be guided by
+    ValueError: an argument has another shape or holds other things than it
+      should, a bridge is to start without a known frame or to be guided by
       its history, or the prediction says nothing where the plan starts.
   """
+  inputs.check_clips(source, label, keys, null_label)
+  inputs.check_task(task, frames=source.shape[1])
   given = np.all(task.plan == 1, axis=0)
   if task.given is not None:
     given = np.isin(np.arange(task.plan.shape[1]), task.given)
-  _refuse(model, task, given, guide)
   times = plans.time_plan(
     task.plan, task.grid, batch=len(source), pad_to=task.pad_to
   )
+  inputs.check_start(model, task, given, guide)
   of_clips = functools.partial(np.broadcast_to, shape=source.shape[:2])
   return _sample(
-    model,
-    sampler,
-    task.conditioning,
-    guide.kinds,
+    _How(model, sampler, task.conditioning, guide.kinds),
     variables,
-    source,
-    jnp.asarray(of_clips(given)),
-    jnp.asarray(of_clips(task.plan[0] > 0)),
-    jnp.asarray(times),
-    jnp.asarray(task.start_noise, jnp.float32),
-    jnp.asarray(label, jnp.int32),
-    jnp.asarray(null_label, jnp.int32),
-    {
-      name: jnp.asarray(value, jnp.float32)
-      for name, value in dataclasses.asdict(guide).items()
-    },
-    keys,
+    _Clips(
+      source=source,
+      given=jnp.asarray(of_clips(given)),
+      kept=jnp.asarray(of_clips(task.plan[0] > 0)),
+      times=jnp.asarray(times),
+      start_noise=jnp.asarray(task.start_noise, jnp.float32),
+      label=jnp.asarray(label, jnp.int32),
+      null_label=jnp.asarray(null_label, jnp.int32),
+      strengths={
+        name: jnp.asarray(value, jnp.float32)
+        for name, value in dataclasses.asdict(guide).items()
+      },
+      keys=keys,
+    ),
   )
 
 
@@ -158,87 +161,98 @@ def walk_noise(keys: SampleKeys, step: Array, like: Latents) -> Latents:
   return arrays.normal_like(arrays.fold(arrays.fold(keys, _WALK), step), like)
 
 
-def _refuse(model, task, given, guide):
-  pulled = model.process.marginal(jnp.full((1, 1), model.process.schedule.T)).b
-  if pulled != 0 and not given.any():
-    raise ValueError(
-      'no frame is given, so a bridge has no prior to start from; give a task '
-      'with given frames, or a diffusion model'
-    )
-  if pulled != 0 and guide.history != 1:
-    raise ValueError(
-      f'history guidance is {guide.history:g} on a bridge, whose prior is made '
-      f'of the known frames; set it to 1, or use a diffusion model'
-    )
-  start = task.grid(task.plan[:1])[:, task.plan[0] < 1].astype(np.float32)
-  deaf = (start > 0) & ~np.asarray(model.hears(jnp.asarray(start)))
-  if deaf.any():
-    raise ValueError(
-      f'no signal is left at t = {start[deaf].max():g}, where a prediction of '
-      f'noise says nothing about the clip; start below it, or use a model '
-      f'that predicts v or x0'
-    )
+class _How(NamedTuple):
+  """What is compiled for, by value."""
+
+  model: denoiser.Denoiser
+  sampler: loop.Sampler
+  conditioning: denoiser.Conditioning
+  kinds: tuple[str, ...]
 
 
-@functools.partial(
-  jax.jit, static_argnames=('model', 'sampler', 'conditioning', 'kinds')
-)
-def _sample(
-  model,
-  sampler,
-  conditioning,
-  kinds: tuple[str, ...],
-  variables: PyTree,
-  source: Latents,
-  given: FrameMask,
-  kept: FrameMask,
-  times: Float[Array, 'rows b f'],
-  start_noise,
-  label: Labels,
-  null_label,
-  strengths,
-  keys: SampleKeys,
-) -> Latents:
-  def draw(purpose):
-    return arrays.normal_like(arrays.fold(keys, purpose), source)
+class _Clips(NamedTuple):
+  """What crosses the jit besides the variables."""
 
-  prior, cond = conditioning(variables, source, given, label, draw(_PRIOR))
+  source: Latents
+  given: FrameMask
+  kept: FrameMask
+  times: Float[Array, 'rows b f']
+  start_noise: Float[Array, '']
+  label: Labels
+  null_label: Int[Array, '']
+  strengths: dict[str, Float[Array, '']]
+  keys: SampleKeys
+
+  def noise(self, purpose: int) -> Latents:
+    """Unit noise for one purpose."""
+    return arrays.normal_like(arrays.fold(self.keys, purpose), self.source)
+
+
+@functools.partial(jax.jit, static_argnames='how')
+def _sample(how: _How, variables: PyTree, clips: _Clips) -> Latents:
+  process, source = how.model.process, clips.source
+  prior, cond = how.conditioning(
+    variables, source, clips.given, clips.label, clips.noise(_PRIOR)
+  )
   # Other frames of the source are no one's business, not even as noise: they
   # set out from the prior, or from noise alone where there is no prior.
-  T = model.process.schedule.T
-  end = jnp.full_like(times[0], T)
-  pulled = arrays.expand_like(model.process.marginal(end).b, prior)
-  source = jnp.where(arrays.expand_like(kept, source), source, pulled * prior)
+  end = jnp.full_like(clips.times[0], process.schedule.T)
+  pulled = arrays.expand_like(process.marginal(end).b, prior)
+  kept = arrays.expand_like(clips.kept, source)
   zt = sde.perturb(
-    model.process, source, prior, times[0], start_noise * draw(_START)
+    process,
+    jnp.where(kept, source, pulled * prior),
+    prior,
+    clips.times[0],
+    clips.start_noise * clips.noise(_START),
   )
+  return loop.run(
+    how.sampler,
+    process,
+    _guided(how, variables, clips, prior, cond),
+    zt,
+    clips.times,
+    prior=prior,
+    noise=lambda step: walk_noise(clips.keys, step, source),
+  )
+
+
+def _guided(how, variables, clips, prior, cond):
+  """The denoiser, pushed by one kind of guidance after the other."""
+  strengths, T = clips.strengths, how.model.process.schedule.T
 
   def bound(cond):
-    return model.bind(variables, denoiser.Given(prior, cond, draw(_VIEW)))
+    seen = denoiser.Given(prior, cond, clips.noise(_VIEW))
+    return how.model.bind(variables, seen)
 
   strong = guided = bound(cond)
-  if 'label' in kinds:
-    weak = bound(cond._replace(label=jnp.full_like(label, null_label)))
+  if 'label' in how.kinds:
+    null = jnp.full_like(clips.label, clips.null_label)
+    weak = bound(cond._replace(label=null))
     guided = guidance.extrapolate(guided, weak, strengths['scale'])
-  if 'history' in kinds:
-    nothing = jnp.zeros_like(prior)
-    hidden = sde.perturb(model.process, nothing, nothing, end, draw(_HIDDEN))
-    _, blind = conditioning(
-      variables, nothing, jnp.zeros_like(given), label, nothing
-    )
-    weak = guidance.forgetful(bound(blind), given, hidden, T)
+  if 'history' in how.kinds:
+    weak = _forgetful(how, variables, clips, bound)
     guided = guidance.extrapolate(guided, weak, strengths['history'])
-  if 'rescale' in kinds:
+  if 'rescale' in how.kinds:
     guided = guidance.rescale(guided, strong, strengths['rescale'])
-  if 'interval' in kinds:
+  if 'interval' in how.kinds:
     low, high = ((1 - strengths[name]) * T for name in ('stop', 'start'))
     guided = guidance.between(guided, strong, low, high)
-  return loop.run(
-    sampler,
-    model.process,
-    guided,
-    zt,
-    times,
-    prior=prior,
-    noise=lambda step: walk_noise(keys, step, source),
+  return guided
+
+
+def _forgetful(how, variables, clips, bound):
+  """The denoiser that knows no frame: noise at T stands in their place."""
+  process, given = how.model.process, clips.given
+  nothing, T = jnp.zeros_like(clips.source), process.schedule.T
+  hidden = sde.perturb(
+    process,
+    nothing,
+    nothing,
+    jnp.full_like(clips.times[0], T),
+    clips.noise(_HIDDEN),
   )
+  _, blind = how.conditioning(
+    variables, nothing, jnp.zeros_like(given), clips.label, nothing
+  )
+  return guidance.forgetful(bound(blind), given, hidden, T)

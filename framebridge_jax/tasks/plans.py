@@ -14,6 +14,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from jaxtyping import Float
 
+from framebridge_jax import arrays
+
 Plan = Float[np.ndarray, 'steps f']
 
 
@@ -123,7 +125,8 @@ def time_plan(
   """Process times [pad_to + 1, batch, f], float32.
 
   Raises:
-    ValueError: the plan is longer than `pad_to` steps, leaves [0, 1] or falls.
+    ValueError: the plan is longer than `pad_to` steps, leaves [0, 1] or falls,
+      or the grid does not give a time for each of its numbers.
   """
   if not (u.min() >= -_SNAP and u.max() <= 1 + _SNAP):
     raise ValueError(
@@ -135,6 +138,7 @@ def time_plan(
   # one on the clock log(a / c).
   u = np.where(u < _SNAP, 0.0, np.where(u > 1 - _SNAP, 1.0, u))
   t = grid(u)
+  arrays.require('grid(plan)', t, 'floating', u.shape, '; as of the plan')
   missing = pad_to + 1 - len(t)
   if missing < 0:
     raise ValueError(

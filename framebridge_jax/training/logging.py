@@ -1,14 +1,23 @@
 """Metrics of a run: TensorBoard events, and one line of JSON a step.
 
-TensorBoard gets means over a window (`clu.metrics`); the JSON lines are every
-step's own numbers, printed so that they read back bit for bit.
+TensorBoard, and Weights & Biases where it is asked for, get means over a window
+(`clu.metrics`); the lines of `metrics.jsonl` are every step's own numbers,
+printed so that they read back bit for bit, and the same in every rerun.  What
+no rerun repeats, times and memory, stands in `performance.jsonl`, one line a
+window.
+
+Strict JSON has no word for what is not finite: such numbers are the strings
+'nan', 'inf' and '-inf', which `read` gives back as numbers.
 """
 
+import importlib
 import io
 import json
-import os
+import math
 import pathlib
+import uuid
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import einops
 import jax
@@ -16,9 +25,13 @@ import numpy as np
 import tensorboardX
 from clu import metrics as clu_metrics
 from PIL import Image
-from tensorboardX.proto import summary_pb2
+from tensorboardX.proto import event_pb2, summary_pb2
 
 from framebridge_jax.arrays import Pixels
+from framebridge_jax.data import atomic
+
+_NON_FINITE = {'nan': math.nan, 'inf': math.inf, '-inf': -math.inf}
+_RUN_ID = 'wandb_id'
 
 
 class Logger:
@@ -26,39 +39,101 @@ class Logger:
 
   Lines of steps at or after `first_step` are dropped at the start: a resumed
   run takes those steps again, and the file reads as if it had never stopped.
+
+  Args:
+    workdir: of the run.
+    first_step: the first step that will be written.
+    wandb: project at Weights & Biases, '' for none.  A resumed run goes on as
+      the same run there, whose id stands in the workdir.
+
+  Raises:
+    ValueError: `wandb` names a project and the package is not installed.
+      Nothing has been written then.
   """
 
-  def __init__(self, workdir: pathlib.Path, *, first_step: int):
+  def __init__(
+    self, workdir: pathlib.Path, *, first_step: int, wandb: str = ''
+  ):
+    remote = _import_wandb(wandb) if wandb else None
     workdir.mkdir(parents=True, exist_ok=True)
     self.path = workdir / 'metrics.jsonl'
-    _truncate(self.path, first_step)
-    self._lines = self.path.open('a')
+    self._steps = _Lines(self.path, first_step)
+    self._windows = _Lines(workdir / 'performance.jsonl', first_step)
+    self._scores = _Lines(workdir / 'validation.jsonl', first_step)
     self._events = tensorboardX.SummaryWriter(
       str(workdir / 'events'),
       purge_step=first_step,
       # Without it a restart within the second would write over the old file.
       filename_suffix=f'.{first_step}',
     )
+    self._remote = _Remote(remote, wandb, workdir) if remote else None
 
   def __enter__(self) -> 'Logger':
     return self
 
   def __exit__(self, *exception) -> None:
-    self._lines.close()
+    self._steps.close()
+    self._windows.close()
+    self._scores.close()
     self._events.close()
+    if self._remote:
+      self._remote.finish(failed=exception[0] is not None)
 
   def write(
     self,
     steps: Sequence[int],
     scalars: Sequence[Mapping[str, float]],
     window: Mapping[str, float],
+    *,
+    fields: Sequence[Mapping[str, float | int | str]] = (),
+    shown: Mapping[str, float] | None = None,
   ) -> None:
-    """Records a window: each step's scalars, and numbers of the window."""
-    for step, values in zip(steps, scalars, strict=True):
-      self._lines.write(json.dumps({'step': step, **values}) + '\n')
-    self._lines.flush()
-    for name, value in {**means(scalars), **window}.items():
-      self._events.add_scalar(name, value, steps[-1])
+    """Records a window of steps.
+
+    Args:
+      steps: their numbers, in order.
+      scalars: each step's numbers, of the same names in all; they go to its
+        line, and their means to the boards.
+      window: numbers that no rerun repeats; they go to the boards and, as one
+        line with the last step, to `performance.jsonl`.
+      fields: what else stands in each step's line.
+      shown: numbers of the window for the boards alone.
+    """
+    more = fields or [{}] * len(steps)
+    for step, values, fields_ in zip(steps, scalars, more, strict=True):
+      self._steps.write({'step': step, **values, **fields_})
+    self._steps.flush()
+    if window:
+      self._windows.write({'step': steps[-1], **window})
+      self._windows.flush()
+    self._show({**means(scalars), **(shown or {}), **window}, steps[-1])
+
+  def write_scores(self, scores: Mapping[str, float], *, step: int) -> None:
+    """Records what a look at the run gave: `validation.jsonl` and boards."""
+    self._scores.write({'step': step, **scores})
+    self._scores.flush()
+    self._show(scores, step)
+
+  def _show(self, board, step):
+    for name, value in board.items():
+      self._events.add_scalar(name, value, step)
+    self._events.flush()
+    if self._remote:
+      self._remote.log(board, step)
+
+  def rewind(self, first_step: int) -> None:
+    """Drops the lines of steps at or after `first_step`: they come again.
+
+    TensorBoard is told to forget them.  Weights & Biases takes nothing back:
+    there both passes stay, the second over the first.
+    """
+    self._steps.rewind(first_step)
+    self._windows.rewind(first_step)
+    self._scores.rewind(first_step)
+    start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
+    self._events.file_writer.add_event(
+      event_pb2.Event(step=first_step, session_log=start)
+    )
     self._events.flush()
 
   def write_clip(self, name: str, clip: Pixels, *, fps: int, step: int) -> None:
@@ -84,32 +159,117 @@ class Logger:
       value=[summary_pb2.Summary.Value(tag=name, image=image)]
     )
     self._events.file_writer.add_summary(summary, step)
+    if self._remote:
+      self._remote.log_gif(name, buffer.getvalue(), step)
+
+
+class _Lines:
+  """A file of JSON lines in the order of their steps."""
+
+  def __init__(self, path, first_step):
+    self._path = path
+    self._open(first_step)
+
+  def _open(self, first_step):
+    _truncate(self._path, first_step)
+    self._file = self._path.open('a')
+
+  def write(self, line):
+    self._file.write(_dumps(line) + '\n')
+
+  def flush(self):
+    self._file.flush()
+
+  def close(self):
+    self._file.close()
+
+  def rewind(self, first_step):
+    self.close()
+    self._open(first_step)
+
+
+class _Remote:
+  """The run at Weights & Biases."""
+
+  def __init__(self, wandb, project, workdir):
+    self._wandb = wandb
+    self._run = wandb.init(
+      project=project, id=_run_id(workdir), resume='allow', dir=str(workdir)
+    )
+    # Its own step refuses to go back, which a resumed run has to.
+    self._run.define_metric('*', step_metric='step')
+
+  def log(self, values, step):
+    self._run.log({**values, 'step': step})
+
+  def log_gif(self, name, gif, step):
+    self.log({name: self._wandb.Video(io.BytesIO(gif), format='gif')}, step)
+
+  def finish(self, *, failed):
+    self._run.finish(exit_code=int(failed))
 
 
 def means(scalars: Sequence[Mapping[str, float]]) -> dict[str, float]:
-  """Mean of each scalar over a window of steps."""
-  names = scalars[0].keys()
-  collection = clu_metrics.Collection.create(
-    **{name: clu_metrics.Average.from_output(name) for name in names}
-  )
-  window = {
-    name: np.array([values[name] for values in scalars], np.float32)
-    for name in names
-  }
-  # clu promotes dtypes by itself, which strict promotion would refuse.
+  """Mean of each scalar over the steps of a window that have it."""
+  names = dict.fromkeys(name for values in scalars for name in values)
+  # A `Collection` of them would want names that Python can speak.  clu promotes
+  # dtypes by itself, which strict promotion would refuse.
   with jax.numpy_dtype_promotion('standard'):
-    merged = collection.single_from_model_output(**window).compute()
-  return {name: float(value) for name, value in merged.items()}
+    return {
+      name: float(
+        clu_metrics.Average.from_model_output(
+          np.array([x[name] for x in scalars if name in x], np.float32)
+        ).compute()
+      )
+      for name in names
+    }
 
 
-def read(path: pathlib.Path) -> list[dict[str, float]]:
+def read(path: pathlib.Path) -> list[dict[str, Any]]:
   """A run's JSON lines; a last line cut short by a kill is left out."""
-  lines = path.read_text().split('\n') if path.exists() else []
-  return [json.loads(line) for line in lines[:-1]]
+  return [_loads(line) for line in _whole_lines(path)]
+
+
+def _whole_lines(path):
+  return path.read_text().split('\n')[:-1] if path.exists() else []
 
 
 def _truncate(path, first_step):
-  kept = [line for line in read(path) if line['step'] < first_step]
-  temporary = path.with_suffix('.tmp')
-  temporary.write_text(''.join(json.dumps(line) + '\n' for line in kept))
-  os.replace(temporary, path)
+  """Leaves the lines of steps before `first_step`, byte for byte."""
+  kept = [x for x in _whole_lines(path) if _loads(x)['step'] < first_step]
+  with atomic.replacing(path) as part:
+    part.write_text(''.join(line + '\n' for line in kept))
+
+
+def _dumps(line):
+  finite = {
+    name: x if isinstance(x, str) or math.isfinite(x) else str(x)
+    for name, x in line.items()
+  }
+  return json.dumps(finite, allow_nan=False)
+
+
+def _loads(line):
+  return {
+    name: _NON_FINITE.get(x, x) if isinstance(x, str) else x
+    for name, x in json.loads(line).items()
+  }
+
+
+def _import_wandb(project):
+  try:
+    return importlib.import_module('wandb')
+  except ImportError as error:
+    raise ValueError(
+      f'the project {project!r} at Weights & Biases is asked for, but the '
+      f'package wandb cannot be imported ({error}); pip install wandb, or '
+      f"ask for the project ''"
+    ) from error
+
+
+def _run_id(workdir):
+  path = workdir / _RUN_ID
+  if not path.exists():
+    with atomic.replacing(path) as part:
+      part.write_text(uuid.uuid4().hex)
+  return path.read_text()

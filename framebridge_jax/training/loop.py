@@ -1,36 +1,40 @@
 """The training loop: dispatch ahead, look back, save, go on."""
 
-import contextlib
 import dataclasses
-import datetime
+import hashlib
 import math
-import time
-from collections.abc import Callable, Iterable, Iterator
+import signal
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import jax
 import numpy as np
-import tqdm
 from absl import logging
 
-from framebridge_jax.training import checkpoint, sharding
+from framebridge_jax.training import (
+  checkpoint,
+  guards,
+  profiling,
+  progress,
+  quarantine,
+  sharding,
+  signals,
+  watchdog,
+)
 from framebridge_jax.training import logging as run_logging
 from framebridge_jax.training import state as states
 from framebridge_jax.training import step as steps
 
 
-class NonFiniteError(ValueError):
-  """The loss or the gradient is no longer a number."""
-
-  exit_code = 4
-
-
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Callback:
-  """Called as `run(state, step)` after every `every`-th step and the last."""
+  """Called as `run(state, step)` after every `every`-th step and the last.
+
+  What it gives, if anything, are numbers that a checkpoint is chosen by.
+  """
 
   every: int
-  run: Callable[[states.TrainState, int], None]
+  run: Callable[[states.TrainState, int], Mapping[str, float] | None]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -42,144 +46,197 @@ class Schedule:
   checkpoint_every: int
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Saving:
+  """Where states go, and what is written beside them.
+
+  Attributes:
+    checkpointer: saves them.
+    data_offset: batch `step + data_offset` is next after step `step`.
+    config: of the run.
+    stop_on_error: whether a save that fails ends the run; else it is told.
+  """
+
+  checkpointer: checkpoint.Checkpointer
+  data_offset: int
+  config: Mapping[str, Any]
+  stop_on_error: bool = True
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Watch:
+  """What looks on while a run trains.
+
+  Attributes:
+    guard: reads the reports of the steps.
+    dog: tells when no step is taken.
+    requests: to end.
+    window: of steps that are profiled.
+  """
+
+  guard: guards.Guard
+  dog: watchdog.Watchdog
+  requests: signals.Requests
+  window: profiling.Window | None = None
+
+
 def train(
   step_fn: Callable[..., tuple[states.TrainState, steps.Scalars]],
   state: states.TrainState,
-  batches: Iterator[steps.Batch],
+  batches: Iterator[guards.HostBatch],
   *,
   schedule: Schedule,
   mesh: jax.sharding.Mesh,
-  checkpointer: checkpoint.Checkpointer,
+  saving: Saving,
+  watch: Watch,
   logger: run_logging.Logger,
-  data_offset: int,
-  config: dict[str, Any],
+  flops: float | None = None,
   callbacks: Iterable[Callback] = (),
 ) -> states.TrainState:
   """Trains from the state's step to `schedule.num_steps`.
 
   `batches` must stand at batch `step + data_offset`.  Metrics are fetched
   once a window, so that the device never waits for the host; a window is
-  looked at before any checkpoint that contains it, so that no checkpoint
-  holds a state that followed a broken step.
+  looked at before any checkpoint that contains it.
 
   Raises:
-    NonFiniteError: a loss or gradient norm is not finite.
+    guards.BadRegionError: too many steps in a row changed nothing, or the
+      state is no longer finite.
+    checkpoint.SaveError: a checkpoint could not be written, if that ends it.
+    signals.InterruptedRunError: the run was asked to end; its step is saved.
   """
   first = int(state.step)
+  run = _Run(schedule, saving, watch, logger)
   # The state stays where it was born; the compiler might move it, and compile
   # the next step for the new layout.
   layout = jax.tree.map(lambda x: x.sharding, state)
   step_fn = jax.jit(step_fn, donate_argnums=0, out_shardings=(layout, None))
-  with Progress(logger, first=first, num_steps=schedule.num_steps) as progress:
+  with progress.Progress(
+    logger, first=first, num_steps=schedule.num_steps, flops=flops
+  ) as meter:
     for step in range(first + 1, schedule.num_steps + 1):
-      batch = next(batches)
-      state, scalars = step_fn(state, sharding.place_batch(batch, mesh))
-      progress.add(step, scalars, frames=math.prod(batch['video'].shape[:2]))
-      last = step == schedule.num_steps
-      save = last or step % schedule.checkpoint_every == 0
-      if save or step % schedule.log_every == 0:
-        progress.flush()
-      if save:
-        checkpointer.save(
-          state, step=step, data_offset=data_offset, config=config
-        )
+      run.before(step)
+      with meter.waiting('input'):
+        batch = next(batches)
+      state, scalars = step_fn(
+        state, sharding.place_batch(batch, mesh), run.position(step)
+      )
+      meter.add(
+        step,
+        scalars,
+        frames=math.prod(batch['video'].shape[:2]),
+        record={'batch': digest(batch)},
+      )
+      run.after(step, meter)
+      numbers: dict[str, float] = {}
       for callback in callbacks:
-        if last or step % callback.every == 0:
-          with progress.paused():
-            callback.run(state, step)
-  checkpointer.wait()
+        if step == schedule.num_steps or step % callback.every == 0:
+          run.look_back(step, meter)
+          with meter.paused():
+            numbers |= callback.run(state, step) or {}
+      run.save_if_due(step, state, meter, numbers)
+      run.end_if_asked(step, state, meter)
+    run.finish()
   return state
 
 
-class Progress:
-  """Collects a window of steps, reports it, and keeps the bar.
+def digest(batch: guards.HostBatch) -> str:
+  """Hash of a batch's content, by which two runs' data are compared."""
+  content = hashlib.blake2b(digest_size=8)
+  for name in sorted(batch):
+    content.update(np.ascontiguousarray(batch[name]))
+  return content.hexdigest()
 
-  On a terminal there is a bar; in a pipe every window is one line.  Speed
-  counts training only: not the compilation of the first step, not callbacks.
-  """
 
-  def __init__(self, logger: run_logging.Logger, *, first: int, num_steps: int):
+class _Run:
+  """What happens beside the steps."""
+
+  def __init__(self, schedule, saving, watch, logger):
+    self._schedule = schedule
+    self._saving = saving
+    self._watch = watch
     self._logger = logger
-    self._num_steps = num_steps
-    self._bar = tqdm.tqdm(
-      initial=first, total=num_steps, unit='step', disable=None
-    )
-    self._steps: list[int] = []
-    self._scalars: list[steps.Scalars] = []
-    self._frames = 0
-    self._since = time.perf_counter()
-    self._rate: float | None = None
-    self._compiled = False
+    self._saved: int | None = None
+    self._recent: list[Mapping[str, float]] = []
 
-  def __enter__(self) -> 'Progress':
-    return self
+  def position(self, step):
+    return np.int32(step - 1 + self._saving.data_offset)
 
-  def __exit__(self, *exception) -> None:
-    self._bar.close()
+  def before(self, step):
+    if self._watch.window:
+      self._watch.window.before(step)
 
-  def add(self, step: int, scalars: steps.Scalars, *, frames: int) -> None:
-    """Takes a dispatched step; nothing is fetched yet."""
-    if self._compiled:
-      self._frames += frames
-    else:
-      jax.block_until_ready(scalars)
-      self._compiled = True
-      self._restart()
-    self._steps.append(step)
-    self._scalars.append(scalars)
-    self._bar.update()
+  def after(self, step, meter):
+    """Looks back where it is due."""
+    self._watch.dog.beat()
+    if self._watch.window:
+      self._watch.window.after(step)
+    self._checked(self._saving.checkpointer.check)
+    if self._saves(step) or step % self._schedule.log_every == 0:
+      self.look_back(step, meter)
 
-  def flush(self) -> None:
-    """Fetches the window, checks that it is finite, and writes it."""
-    if not self._steps:
+  def save_if_due(self, step, state, meter, numbers):
+    if self._saves(step):
+      last = step == self._schedule.num_steps
+      self._save(step, state, meter, numbers, must=last)
+
+  def _saves(self, step):
+    last = step == self._schedule.num_steps
+    return last or step % self._schedule.checkpoint_every == 0
+
+  def look_back(self, step, meter):
+    """Fetches the window and judges it."""
+    rows = meter.flush()
+    if rows:
+      self._recent = rows
+      self._watch.guard.judge(rows, step, self._saving.data_offset)
+
+  def end_if_asked(self, step, state, meter):
+    number = self._watch.requests.received
+    if number is None:
       return
-    fetched = jax.device_get(self._scalars)
-    scalars = [{k: float(v) for k, v in one.items()} for one in fetched]
-    elapsed = time.perf_counter() - self._since
-    if self._frames:
-      self._rate = self._frames / elapsed
-    window = {} if self._rate is None else {'frames_per_second': self._rate}
-    self._logger.write(self._steps, scalars, window)
-    _check_finite(self._steps, scalars)
-    self._report(scalars[-1], elapsed)
-    self._steps, self._scalars = [], []
-    self._restart()
-
-  @contextlib.contextmanager
-  def paused(self) -> Iterator[None]:
-    """Keeps what happens inside out of the measured speed."""
-    self.flush()
-    yield
-    self._restart()
-
-  def _restart(self):
-    self._frames = 0
-    self._since = time.perf_counter()
-
-  def _report(self, scalars, elapsed):
-    step = self._steps[-1]
-    rate = 'compiling' if self._rate is None else f'{self._rate:.1f} frames/s'
-    if not self._bar.disable:
-      self._bar.set_postfix_str(f'loss {scalars["loss"]:.4f}, {rate}')
-      return
-    left = (self._num_steps - step) * elapsed / len(self._steps)
-    eta = datetime.timedelta(seconds=round(left))
-    logging.info(
-      'step %d/%d  loss %.4f  %s  ETA %s',
-      step,
-      self._num_steps,
-      scalars['loss'],
-      rate,
-      eta,
+    self.look_back(step, meter)
+    if self._saved != step:
+      self._save(step, state, meter, {}, must=True)
+    self._saving.checkpointer.wait()
+    raise signals.InterruptedRunError(
+      f'{signal.Signals(number).name}: step {step} is saved in '
+      f'{self._saving.checkpointer.folder}; the same command goes on there',
+      number,
     )
 
+  def finish(self):
+    """The last save must be there; a failure ends the run in any case."""
+    self._saving.checkpointer.wait()
 
-def _check_finite(numbers, scalars):
-  for step, values in zip(numbers, scalars, strict=True):
-    broken = [name for name, value in values.items() if not np.isfinite(value)]
-    if broken:
-      raise NonFiniteError(
-        f'step {step}: {", ".join(broken)} is not finite ({values}); no '
-        f'checkpoint was saved after the last good one; lower '
-        f'optimizer.learning_rate or optimizer.clip_norm and run again'
-      )
+  def _save(self, step, state, meter, numbers, *, must):
+    checkpointer = self._saving.checkpointer
+    taken = [row for row in self._recent if not row['skipped']]
+    with meter.waiting('checkpoint'):
+      self._checked(checkpointer.wait)
+      try:
+        started = self._checked(
+          checkpointer.save,
+          state,
+          must=must,
+          step=step,
+          data_offset=self._saving.data_offset,
+          config=self._saving.config,
+          metrics=run_logging.means(taken) | numbers,
+        )
+      except quarantine.NonFiniteStateError as error:
+        position = int(self.position(step))
+        raise guards.BadRegionError(str(error), position) from None
+    if started:
+      self._saved = step
+
+  def _checked(self, act, *args, must=False, **kwargs):
+    """Whether it went well; an error that may be borne is told."""
+    try:
+      act(*args, **kwargs)
+    except checkpoint.SaveError as error:
+      if must or self._saving.stop_on_error:
+        raise
+      logging.error('%s; training goes on', error)
+      return False
+    return True

@@ -4,6 +4,7 @@ import dataclasses
 import math
 from collections.abc import Callable
 
+import einops
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -67,6 +68,8 @@ class DenoiserLoss:
     times: draws the frames' times.
     label_dropout: share of samples that see the null class.
     null_label: the null class.
+    time_bins: equal parts of [0, T] over which the loss is reported too; 0
+      reports none.
   """
 
   denoiser: denoiser.Denoiser
@@ -78,11 +81,15 @@ class DenoiserLoss:
   times: times.Ptss
   label_dropout: float
   null_label: int
+  time_bins: int = 0
 
   def __call__(
     self, params: PyTree, batch: step.Batch, keys: arrays.SampleKeys
   ) -> tuple[Float[Array, ''], step.Scalars]:
-    """Loss of a batch of `video` (uint8) and `label`, and its plain MSE."""
+    """Loss of a batch of `video` (uint8) and `label`, and its plain MSE.
+
+    With `time_bins` also `loss_by_time`, see `by_time`.
+    """
     process = self.denoiser.process
     given_keys, time_keys, noise_keys, label_keys, prior_keys, view_keys = (
       arrays.fold(keys, purpose) for purpose in range(6)
@@ -108,11 +115,30 @@ class DenoiserLoss:
     weight = arrays.expand_like(self.weight(self.denoiser, t), z0)
     loss = arrays.masked_mean(weight * error2, t > 0)
     metrics = {'mse': arrays.masked_mean(error2, t > 0)}
+    if self.time_bins:
+      errors = einops.reduce(weight * error2, 'b f ... -> b f', 'mean')
+      shares = t / process.schedule.T
+      metrics['loss_by_time'] = by_time(errors, shares, self.time_bins)
     if answer.spread is not None:
       bits = _variance_bits(process.schedule, answer, z0, t)
       metrics['variance_bits'] = arrays.masked_mean(bits, t > 0)
       loss += metrics['variance_bits']
     return loss, metrics
+
+
+def by_time(
+  errors: Float[Array, 'b f'], shares: FrameTime, bins: int
+) -> Float[Array, 'bins 2']:
+  """Sum and count of the errors of unknown frames, by bins of their time.
+
+  Bin i holds the shares t / T in [i, i + 1) / bins, the last one also 1.
+  Frames at 0 are known, and what their errors are, NaN included, has no say.
+  """
+  places = jnp.minimum((shares * bins).astype(jnp.int32), bins - 1)
+  inside = jax.nn.one_hot(places, bins, dtype=bool) & (shares > 0)[..., None]
+  sums = jnp.sum(jnp.where(inside, errors[..., None], 0.0), axis=(0, 1))
+  counts = jnp.sum(inside, axis=(0, 1)).astype(errors.dtype)
+  return jnp.stack([sums, counts], axis=-1)
 
 
 def drop_labels(

@@ -7,6 +7,8 @@ import jax
 import optax
 from flax.core import meta
 
+from framebridge_jax import arguments
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Recipe:
@@ -14,12 +16,14 @@ class Recipe:
 
   Attributes:
     learning_rate: at its peak.
-    schedule: a row of LEARNING_RATES.
+    schedule: a row of LEARNING_RATES with its options.
     warmup_steps: of linear growth from 0.
     num_steps: when a decaying schedule ends.
     weight_decay: decoupled, on matrices only.
     b2: decay of the second moment.
     clip_norm: bound on the gradient's global norm.
+    clip_from: first update whose gradient is bounded; early gradients are
+      large and tell where to go.
     freeze: regex searched in a parameter's `/`-joined name; what it matches
       stays as it is and has no optimizer state.  '' matches none.
   """
@@ -31,15 +35,16 @@ class Recipe:
   weight_decay: float
   b2: float
   clip_norm: float
+  clip_from: int = 0
   freeze: str = ''
 
 
 def adamw(recipe: Recipe) -> optax.GradientTransformation:
   """Clipped AdamW of what is not frozen."""
   update = optax.chain(
-    optax.clip_by_global_norm(recipe.clip_norm),
+    _clip(recipe),
     optax.adamw(
-      LEARNING_RATES[recipe.schedule](recipe),
+      make_learning_rate(recipe),
       b2=recipe.b2,
       weight_decay=recipe.weight_decay,
       mask=_matrices,
@@ -58,19 +63,49 @@ def adamw(recipe: Recipe) -> optax.GradientTransformation:
   )
 
 
+def make_learning_rate(recipe: Recipe) -> optax.Schedule:
+  """The learning rate as a function of the number of updates.
+
+  Raises:
+    ValueError: the schedule or an option is unknown or refused.
+  """
+  row, options = arguments.parse_row(recipe.schedule, LEARNING_RATES)
+  return row(recipe, **options)
+
+
+def _clip(recipe):
+  clip = optax.clip_by_global_norm(recipe.clip_norm)
+  if not recipe.clip_from:
+    return clip
+  return optax.conditionally_transform(
+    clip, lambda count: count >= recipe.clip_from
+  )
+
+
 def _name(path):
   return jax.tree_util.keystr(path, simple=True, separator='/')
 
 
-def cosine(recipe: Recipe) -> optax.Schedule:
-  """Warm-up, then a half cosine to 2 % of the peak at the last step."""
-  return optax.warmup_cosine_decay_schedule(
-    init_value=0.0,
-    peak_value=recipe.learning_rate,
-    warmup_steps=recipe.warmup_steps,
-    decay_steps=max(recipe.num_steps, recipe.warmup_steps + 1),
-    end_value=0.02 * recipe.learning_rate,
-  )
+def cosine(recipe: Recipe, *, end: float = 0.02) -> optax.Schedule:
+  """Warm-up, then a half cosine to `end` of the peak at the last step."""
+  return _restarting(recipe, cycles=1, shrink=1.0, end=end)
+
+
+def cosine_restarts(
+  recipe: Recipe, *, cycles: int = 4, shrink: float = 1.0, end: float = 0.02
+) -> optax.Schedule:
+  """Warm-up and half cosine again and again (SGDR, Loshchilov & Hutter 2017).
+
+  Args:
+    recipe: its `num_steps` are shared by the cycles equally.
+    cycles: how many.
+    shrink: each cycle's peak by that of the one before.
+    end: of the first peak, where every cycle ends.
+
+  Raises:
+    ValueError: a cycle would be shorter than its warm-up.
+  """
+  return _restarting(recipe, cycles, shrink, end)
 
 
 def constant(recipe: Recipe) -> optax.Schedule:
@@ -83,8 +118,33 @@ def constant(recipe: Recipe) -> optax.Schedule:
   )
 
 
+def _restarting(recipe, cycles, shrink, end):
+  length = max(recipe.num_steps // max(cycles, 1), 1)
+  if cycles < 1 or (cycles > 1 and length <= recipe.warmup_steps):
+    raise ValueError(
+      f'{cycles} cycles of {recipe.num_steps} steps are {length} steps each, '
+      f'want more than the {recipe.warmup_steps} of the warm-up'
+    )
+  return optax.sgdr_schedule(
+    [
+      {
+        'init_value': 0.0,
+        'peak_value': recipe.learning_rate * shrink**cycle,
+        'warmup_steps': recipe.warmup_steps,
+        'decay_steps': max(length, recipe.warmup_steps + 1),
+        'end_value': end * recipe.learning_rate,
+      }
+      for cycle in range(cycles)
+    ]
+  )
+
+
 def _matrices(params):
   return jax.tree.map(lambda x: x.ndim > 1, params)
 
 
-LEARNING_RATES = {'cosine': cosine, 'constant': constant}
+LEARNING_RATES = {
+  'cosine': cosine,
+  'cosine_restarts': cosine_restarts,
+  'constant': constant,
+}

@@ -78,6 +78,14 @@ def replicated(mesh: jax.sharding.Mesh) -> jax.sharding.NamedSharding:
   return jax.sharding.NamedSharding(mesh, jax.P())
 
 
+def target(
+  x: jax.Array | jax.ShapeDtypeStruct,
+  layout: jax.sharding.Sharding | None = None,
+) -> jax.ShapeDtypeStruct:
+  """Shape, type and layout of an array, or another layout for it."""
+  return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=layout or x.sharding)
+
+
 def place_batch(batch: Any, mesh: jax.sharding.Mesh) -> Any:
   """Global arrays from this process's share of a batch."""
   target = batch_sharding(mesh)

@@ -1,41 +1,79 @@
 """One training step, for any loss."""
 
-from collections.abc import Callable, Mapping
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
 
+import einops
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Key, PyTree
+from jaxtyping import Array, Float, Int, Key, PyTree
 
 from framebridge_jax import arrays
 from framebridge_jax.training import state as states
 
 Batch = Mapping[str, Array]
-Scalars = dict[str, Float[Array, '']]
+Scalars = dict[str, Array]
 Loss = Callable[
   [PyTree, Batch, arrays.SampleKeys], tuple[Float[Array, ''], Scalars]
 ]
+Position = Int[Array, '']
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Spikes:
+  """Losses far above what is usual.
+
+  Attributes:
+    factor: a loss of so many times the running mean is a spike.
+    skip: whether a spike changes nothing.
+    patience: steps before there is a usual loss.
+    memory: steps that the running mean remembers.
+  """
+
+  factor: float = 100.0
+  skip: bool = False
+  patience: int = 20
+  memory: int = 100
+
+
+NO_SKIPPING = Spikes()
 
 
 def make_step(
   loss: Loss,
   optimizer: optax.GradientTransformation,
   *,
-  ema_decay: float,
+  ema_decays: Sequence[float],
   key: Key[Array, ''],
-) -> Callable[[states.TrainState, Batch], tuple[states.TrainState, Scalars]]:
-  """Builds `(state, batch) -> (state, scalars)`, pure, to be jitted.
+  accumulate: int = 1,
+  spikes: Spikes = NO_SKIPPING,
+) -> Callable[
+  [states.TrainState, Batch, Position], tuple[states.TrainState, Scalars]
+]:
+  """Builds `(state, batch, position) -> (state, scalars)`, pure, to be jitted.
 
-  `loss(params, batch, keys)` gives a scalar and more scalars to report.
-  `keys` has one key a sample, folded from the step and the sample's place in
-  the global batch: neither devices nor resuming change them.
+  `loss(params, batch, keys)` gives a scalar and more numbers to report.
+  `keys` has one key a sample, folded from the batch's position in the data and
+  the sample's place in the global batch: neither devices nor resuming change
+  them.  A step whose loss, gradient or update is not finite, or whose loss is
+  a spike to be skipped, changes nothing but the counters.
+
+  Args:
+    loss: as said.
+    optimizer: of optax.
+    ema_decays: of the averages in the state.
+    key: of all noise.
+    accumulate: parts of the batch that are seen one after the other, for
+      memory; their gradients' mean is taken.
+    spikes: what an unusual loss is.
   """
 
-  def step(state, batch):
+  def step(state, batch, position):
     ids = jnp.arange(len(batch['label']))
-    keys = arrays.sample_keys(jax.random.fold_in(key, state.step), ids)
-    (value, scalars), grads = jax.value_and_grad(loss, has_aux=True)(
-      state.params, batch, keys
+    keys = arrays.sample_keys(jax.random.fold_in(key, position), ids)
+    value, scalars, grads = _gradient(
+      loss, state.params, batch, keys, accumulate
     )
     # optax promotes dtypes by itself, which strict promotion would refuse.
     with jax.numpy_dtype_promotion('standard'):
@@ -43,18 +81,69 @@ def make_step(
         grads, state.opt_state, state.params
       )
       params = optax.apply_updates(state.params, updates)
-      # Early on the average may remember only a tenth of what has been seen.
-      count = state.step.astype(jnp.float32)
-      decay = jnp.minimum(ema_decay, (1 + count) / (10 + count))
-      ema = optax.incremental_update(params, state.ema, 1 - decay)
-    scalars = {
+    applied = state.step - state.skipped
+    grad_norm = optax.tree.norm(grads)
+    spike = arrays.safe_divide(value, state.typical_loss, 1.0)
+    good = jnp.isfinite(value + grad_norm + optax.tree.norm(updates))
+    if spikes.skip:
+      good &= (applied < spikes.patience) | (spike < spikes.factor)
+    new = state.replace(
+      params=params,
+      ema=_averaged(state.ema, params, ema_decays, applied),
+      opt_state=opt_state,
+      typical_loss=_typical(state.typical_loss, value, applied, spikes.memory),
+    )
+    new = jax.tree.map(lambda x, old: jnp.where(good, x, old), new, state)
+    skipped = 1 - good.astype(jnp.int32)
+    new = new.replace(step=state.step + 1, skipped=state.skipped + skipped)
+    return new, {
       'loss': value,
-      'grad_norm': optax.tree.norm(grads),
+      'grad_norm': grad_norm,
+      'spike': spike,
+      'skipped': skipped,
       **scalars,
     }
-    new = states.TrainState(
-      params=params, ema=ema, opt_state=opt_state, step=state.step + 1
-    )
-    return new, scalars
 
   return step
+
+
+def _gradient(loss, params, batch, keys, accumulate):
+  """Loss, other numbers and gradient, as means over the batch's parts."""
+  differentiate = jax.value_and_grad(loss, has_aux=True)
+  if accumulate == 1:
+    (value, scalars), grads = differentiate(params, batch, keys)
+    return value, scalars, grads
+
+  def add(total, part):
+    (value, scalars), grads = differentiate(params, *part)
+    return jax.tree.map(jnp.add, total, (value, scalars, grads)), None
+
+  # Every part has samples of all devices.
+  parts = jax.tree.map(
+    lambda x: einops.rearrange(x, '(b k) ... -> k b ...', k=accumulate),
+    (batch, keys),
+  )
+  first = jax.tree.map(lambda x: x[0], parts)
+  shapes = jax.eval_shape(lambda: differentiate(params, *first))
+  (value, scalars), grads = jax.tree.map(
+    lambda x: jnp.zeros(x.shape, x.dtype), shapes
+  )
+  total, _ = jax.lax.scan(add, (value, scalars, grads), parts)
+  return jax.tree.map(lambda x: x / accumulate, total)
+
+
+def _averaged(ema, params, decays, applied):
+  """Early on an average may remember only a tenth of what has been seen."""
+  count = applied.astype(jnp.float32)
+  averages = {}
+  for decay in decays:
+    now = jnp.minimum(decay, (1 + count) / (10 + count))
+    name = states.ema_name(decay)
+    with jax.numpy_dtype_promotion('standard'):
+      averages[name] = optax.incremental_update(params, ema[name], 1 - now)
+  return averages
+
+
+def _typical(typical, value, applied, memory):
+  share = jnp.maximum(1 / (1 + applied.astype(jnp.float32)), 1 / memory)
+  return typical + (value.astype(jnp.float32) - typical) * share

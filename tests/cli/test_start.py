@@ -10,8 +10,8 @@ import pytest
 import tiny
 
 from configs import quickstart
-from framebridge_jax import build
-from framebridge_jax.cli import train
+from framebridge_jax import build, jobs
+from framebridge_jax.cli import starts
 from framebridge_jax.models import latte
 from framebridge_jax.porting import weights
 from framebridge_jax.training import checkpoint, sharding, state
@@ -46,10 +46,11 @@ def _fresh(config):
   """The state of a run that has not begun."""
   mesh = sharding.make_mesh(dict(config.mesh), jax.devices()[:1])
   return state.create(
-    build.make_init(config),
+    jobs.make_init(config),
     build.make_optimizer(config),
     jax.random.key(0),
     mesh,
+    ema_decays=config.ema_decays,
   )
 
 
@@ -80,7 +81,7 @@ def test_surgery_starts_a_network_that_sees_more_where_the_old_one_was(
   old = latte.Latte(**NUMBERS, classes=3)
   params = _saved(path, old)
   config = _config(init_from=str(path), init_surgery=True)
-  started = train._start_from(config, _fresh(config))
+  started = starts.start_from(config, _fresh(config))
   network = build.make_network(config.model, config.dtype)
   z, t, cond = _inputs()
   for label, renamed in (([2, 0], [2, 0]), ([3, 3], [CLASSES, 7])):
@@ -89,7 +90,7 @@ def test_surgery_starts_a_network_that_sees_more_where_the_old_one_was(
     )
     want = _apply(old, params, z, t, was)
     assert np.abs(want).max() > 0.1
-    for tree in (started.params, started.ema):
+    for tree in (started.params, *started.ema.values()):
       got = _apply(network, tree, z, t, now)
       np.testing.assert_allclose(got, want, atol=1e-5)
 
@@ -101,7 +102,7 @@ def test_without_surgery_the_same_weights_are_refused(tmp_path):
   with pytest.raises(
     ValueError, match='init_from .*w.safetensors: 2 param'
   ) as e:
-    train._start_from(config, _fresh(config))
+    starts.start_from(config, _fresh(config))
   for text in ('labels/embedding: model (11, 16)', 'weights (4, 16)'):
     assert text in str(e.value)
   assert 'patches/kernel: model (96, 16), weights (48, 16)' in str(e.value)
@@ -113,7 +114,7 @@ def test_surgery_takes_no_channels_away(tmp_path):
   config = _config(init_from=str(path), init_surgery=True)
   config.model.prior = False
   with pytest.raises(ValueError, match='init_from .*6 channels .* to 3'):
-    train._start_from(config, _fresh(config))
+    starts.start_from(config, _fresh(config))
 
 
 def test_surgery_does_not_make_up_what_it_does_not_know(tmp_path):
@@ -121,7 +122,7 @@ def test_surgery_does_not_make_up_what_it_does_not_know(tmp_path):
   _saved(path, latte.Latte(**{**NUMBERS, 'width': 32}, classes=CLASSES))
   config = _config(init_from=str(path), init_surgery=True)
   with pytest.raises(ValueError, match='init_from .*cannot be widened'):
-    train._start_from(config, _fresh(config))
+    starts.start_from(config, _fresh(config))
 
 
 def test_the_neural_prior_is_that_of_its_file_and_the_bridge_is_fresh(tmp_path):
@@ -129,8 +130,8 @@ def test_the_neural_prior_is_that_of_its_file_and_the_bridge_is_fresh(tmp_path):
   params = _saved(path, F)
   fresh = _fresh(_neural(path))
   before = jax.tree.map(np.asarray, fresh.params['params'])
-  started = train._start_from(_neural(path), fresh)
-  for tree in (started.params, started.ema):
+  started = starts.start_from(_neural(path), fresh)
+  for tree in (started.params, *started.ema.values()):
     assert tree.keys() == {'params', 'prior'}
     jax.tree.map(np.testing.assert_array_equal, tree['prior'], params['params'])
     jax.tree.map(np.testing.assert_array_equal, tree['params'], before)
@@ -141,7 +142,7 @@ def test_a_bridge_and_its_neural_prior_start_from_two_files(tmp_path):
   want = _saved(own, latte.Latte(**NUMBERS, classes=CLASSES, prior=True), 1)
   prior = _saved(other, F)
   config = _neural(other, init_from=str(own))
-  started = train._start_from(config, _fresh(config))
+  started = starts.start_from(config, _fresh(config))
   for name, tree in (('params', want), ('prior', prior)):
     jax.tree.map(
       np.testing.assert_array_equal, started.params[name], tree['params']
@@ -154,17 +155,16 @@ def test_a_neural_prior_of_another_network_is_refused_by_its_key(tmp_path):
   _saved(path, latte.Latte(**NUMBERS, classes=5, timed=False))
   config = _neural(path, init_surgery=True)
   with pytest.raises(ValueError, match='prior_from .*f.safetensors: 1 param'):
-    train._start_from(config, _fresh(config))
+    starts.start_from(config, _fresh(config))
 
 
 def test_a_start_from_nothing_is_the_fresh_state(tmp_path):
   config = _config(init_from='')
   fresh = _fresh(config)
 
-  class Nothing:
-    latest_step = None
-
-  assert train._start(config, fresh, Nothing()).state is fresh
+  with checkpoint.Checkpointer(tmp_path) as checkpointer:
+    started = starts.start(config, fresh, lambda: fresh, checkpointer)
+    assert started.state is fresh
 
 
 def test_a_run_with_a_frozen_prior_goes_on_where_it_was(tmp_path):
@@ -172,14 +172,16 @@ def test_a_run_with_a_frozen_prior_goes_on_where_it_was(tmp_path):
   prior = tmp_path / 'f.safetensors'
   _saved(prior, F)
   config = _neural(prior)
-  started = train._start_from(config, _fresh(config))
+  started = starts.start_from(config, _fresh(config))
   started = started.replace(
     step=started.step + 3, opt_state=jax.tree.map(_moved, started.opt_state)
   )
-  with checkpoint.Checkpointer(tmp_path, keep=1) as checkpointer:
+  with checkpoint.Checkpointer(tmp_path) as checkpointer:
     checkpointer.save(started, step=3, data_offset=0, config=config.to_dict())
     checkpointer.wait()
-    restored = train._start(config, _fresh(config), checkpointer).state
+    restored = starts.start(
+      config, _fresh(config), lambda: pytest.fail('not wanted'), checkpointer
+    ).state
   jax.tree.map(np.testing.assert_array_equal, restored, started)
 
 

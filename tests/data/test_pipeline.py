@@ -1,4 +1,7 @@
 import itertools
+import multiprocessing
+import os
+import signal
 
 import numpy as np
 import pytest
@@ -108,3 +111,19 @@ def test_close_ends_the_batches_and_may_be_called_twice():
   stream.close()
   with pytest.raises(ValueError, match='closed'):
     next(stream)
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_workers_outlive_a_signal_to_the_whole_group(number):
+  """The parent saves first, and reads on until then."""
+  with pipeline.batches(
+    make_source(), frames=4, stride=2, seed=0, batch_size=4, num_workers=1
+  ) as stream:
+    next(stream)
+    (worker,) = multiprocessing.active_children()
+    os.kill(worker.pid, number)
+    worker.join(1)
+    assert worker.is_alive()
+    # More than lie ready.
+    assert len(list(itertools.islice(stream, 60))) == 60
+  assert not multiprocessing.active_children()

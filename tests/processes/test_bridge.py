@@ -58,7 +58,9 @@ def test_perturb_draws_the_pairs_of_the_public_code():
   np.testing.assert_allclose(zt, want, atol=2e-6)
 
 
-@pytest.mark.parametrize('name', set(oracles.CLOSED) - set(oracles.BRIDGES))
+@pytest.mark.parametrize(
+  'name', sorted(set(oracles.CLOSED) - set(oracles.BRIDGES))
+)
 def test_a_bridge_without_signal_at_its_end_is_refused(name):
   with pytest.raises(ValueError, match='alpha = 0 at T.* ignore its prior;'):
     bridge.Bridge(schedule=oracles.CLOSED[name].schedule)

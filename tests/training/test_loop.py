@@ -7,7 +7,18 @@ import numpy as np
 import optax
 import pytest
 
-from framebridge_jax.training import checkpoint, loop, sharding, state, step
+from framebridge_jax.training import (
+  checkpoint,
+  guards,
+  loop,
+  progress,
+  retention,
+  sharding,
+  signals,
+  state,
+  step,
+  watchdog,
+)
 from framebridge_jax.training import logging as run_logging
 
 MESH_SIZES = {'data': 2, 'fsdp': 1, 'tensor': 1, 'frames': 1}
@@ -52,29 +63,43 @@ def _train(workdir, num_steps, *, loss=_loss, callbacks=(), **changes):
   mesh = sharding.make_mesh(sizes, jax.devices()[:2])
   optimizer = optax.adam(0.05)
   made = state.create(
-    _init,
-    optimizer,
-    jax.random.key(0),
-    mesh,
+    _init, optimizer, jax.random.key(0), mesh, ema_decays=(0.9,)
   )
   every = {'log_every': 2, 'checkpoint_every': 3}
   every |= {k: v for k, v in changes.items() if k in every}
-  batches = {k: v for k, v in changes.items() if k not in every}
-  with checkpoint.Checkpointer(workdir, keep=9) as checkpointer:
+  spoiled = {k: v for k, v in changes.items() if k in ('spoiled', 'value')}
+  with checkpoint.Checkpointer(
+    workdir, keep=retention.Keep(last=9)
+  ) as checkpointer:
     if checkpointer.latest_step is not None:
       made = checkpointer.restore(made).state
     first = int(made.step)
     with run_logging.Logger(workdir, first_step=first + 1) as logger:
       return loop.train(
-        step.make_step(loss, optimizer, ema_decay=0.9, key=jax.random.key(1)),
+        step.make_step(
+          loss, optimizer, ema_decays=(0.9,), key=jax.random.key(1)
+        ),
         made,
-        _batches(first, **batches),
+        _batches(first, **spoiled),
         schedule=loop.Schedule(num_steps=num_steps, **every),
         mesh=mesh,
-        checkpointer=checkpointer,
+        saving=loop.Saving(
+          checkpointer=checkpointer,
+          data_offset=0,
+          config={},
+          stop_on_error=changes.get('stop_on_error', True),
+        ),
+        watch=loop.Watch(
+          guard=guards.Guard(
+            folder=workdir / 'dumps',
+            max_bad_steps=changes.get('max_bad_steps', 0),
+            spike=100.0,
+            reread=lambda position: next(_batches(position, **spoiled)),
+          ),
+          dog=watchdog.Watchdog(0, end=False),
+          requests=changes.get('requests', signals.Requests()),
+        ),
         logger=logger,
-        data_offset=0,
-        config={},
         callbacks=callbacks,
       )
 
@@ -126,7 +151,7 @@ def test_a_step_is_compiled_once_and_leaves_the_state_where_it_was(
     if 'Finished XLA compilation of jit(step)' in x.getMessage()
   ]
   assert len(compiled) == 1
-  for tree in (final.params, final.ema, final.opt_state[0].mu):
+  for tree in (final.params, final.ema['0.9'], final.opt_state[0].mu):
     for name, sides in (('w', spec), ('b', ())):
       mesh = tree[name].sharding.mesh
       want = jax.sharding.NamedSharding(mesh, jax.P(*sides))
@@ -155,36 +180,96 @@ def test_a_loss_that_is_not_a_number_stops_the_run_before_the_next_save(
 ):
   """The window is long: the save at 6 is what finds step 5."""
   with pytest.raises(
-    loop.NonFiniteError, match=r'step 5: .*loss.*learning_rate'
-  ):
+    guards.BadRegionError, match=r'up to step 5 .*loss nan'
+  ) as error:
     _train(tmp_path, 9, spoiled=4, log_every=100)
+  assert error.value.position == 4
   assert _saved(tmp_path) == [3]
 
 
 def test_a_broken_step_that_is_saved_itself_is_not_saved(tmp_path):
-  with pytest.raises(loop.NonFiniteError, match='step 6: '):
+  with pytest.raises(guards.BadRegionError, match='up to step 6 '):
     _train(tmp_path, 9, spoiled=5, log_every=100)
   assert _saved(tmp_path) == [3]
 
 
 def test_a_gradient_that_is_not_finite_stops_the_run_too(tmp_path):
-  with pytest.raises(loop.NonFiniteError, match='step 2: grad_norm'):
+  with pytest.raises(guards.BadRegionError, match='step 2 .*norm (nan|inf)'):
     _train(tmp_path, 9, loss=_loss_with_broken_gradient, spoiled=1, value=0.0)
   assert _lines(tmp_path)[-1]['loss'] == 0
   assert _saved(tmp_path) == []
 
 
+@pytest.fixture
+def full_from_4(monkeypatch):
+  """No save from step 4 on can even start."""
+  real = checkpoint.Checkpointer.save
+
+  def save(self, state, *, step, **options):
+    if step >= 4:
+      raise checkpoint.SaveError(f'step {step}: no space')
+    real(self, state, step=step, **options)
+
+  monkeypatch.setattr(checkpoint.Checkpointer, 'save', save)
+
+
+@pytest.mark.usefixtures('full_from_4')
+def test_the_last_save_must_succeed_where_others_need_not(tmp_path):
+  with pytest.raises(checkpoint.SaveError, match='step 7: no space'):
+    _train(tmp_path, 7, stop_on_error=False)
+  assert _saved(tmp_path) == [3]
+  assert [line['step'] for line in _lines(tmp_path)][-1] == 7
+
+
+@pytest.mark.usefixtures('full_from_4')
+@pytest.mark.parametrize('asked', [5, 6])
+def test_a_run_that_is_asked_to_end_does_not_claim_a_save_that_failed(
+  tmp_path, asked
+):
+  """At 6 the loop tries by itself, and again because it is asked."""
+  requests = signals.Requests()
+
+  def ask(state, step):
+    requests.received = 15 if step == asked else None
+
+  with pytest.raises(checkpoint.SaveError, match=f'step {asked}: no space'):
+    _train(
+      tmp_path,
+      9,
+      stop_on_error=False,
+      requests=requests,
+      callbacks=[loop.Callback(every=1, run=ask)],
+    )
+
+
+def test_a_skipped_step_does_not_spoil_what_a_checkpoint_is_chosen_by(
+  tmp_path, monkeypatch
+):
+  chosen_by = {}
+  real = checkpoint.Checkpointer.save
+
+  def save(self, state, *, step, metrics, **options):
+    chosen_by[step] = metrics
+    real(self, state, step=step, metrics=metrics, **options)
+
+  monkeypatch.setattr(checkpoint.Checkpointer, 'save', save)
+  _train(tmp_path, 6, spoiled=4, max_bad_steps=1, log_every=100)
+  losses = [line['loss'] for line in _lines(tmp_path)]
+  assert np.isnan(losses[4])
+  assert chosen_by[6]['loss'] == pytest.approx(np.mean([losses[3], losses[5]]))
+
+
 def test_no_callback_sees_a_state_that_followed_a_broken_step(tmp_path):
   called = []
   callback = loop.Callback(every=1, run=lambda _, step: called.append(step))
-  with pytest.raises(loop.NonFiniteError, match='step 3: '):
+  with pytest.raises(guards.BadRegionError, match='up to step 3 '):
     _train(tmp_path, 9, spoiled=2, log_every=100, callbacks=[callback])
   assert called == [1, 2]
 
 
 def test_in_a_pipe_every_window_is_one_line(tmp_path, monkeypatch, capfd):
   said = []
-  monkeypatch.setattr(loop.logging, 'info', lambda *args: said.append(args))
+  monkeypatch.setattr(progress.logging, 'info', lambda *args: said.append(args))
   _train(tmp_path, 7, checkpoint_every=100)
   shown = [args[0] % args[1:] for args in said if 'ETA' in str(args[0])]
   assert [line.split()[1] for line in shown] == ['2/7', '4/7', '6/7', '7/7']
@@ -193,28 +278,3 @@ def test_in_a_pipe_every_window_is_one_line(tmp_path, monkeypatch, capfd):
     assert 'loss' in line
     assert 'ETA' in line
   assert '\r' not in capfd.readouterr().err
-
-
-def test_speed_leaves_out_compilation_and_callbacks(tmp_path, monkeypatch):
-  """A clock that the test turns: 2 steps of 10 frames in 4 seconds."""
-  now = [0.0]
-  monkeypatch.setattr(loop.time, 'perf_counter', lambda: now[0])
-
-  def take(progress, step, seconds):
-    now[0] += seconds
-    progress.add(step, {'loss': jnp.ones(())}, frames=10)
-
-  with (
-    run_logging.Logger(tmp_path, first_step=1) as logger,
-    loop.Progress(logger, first=0, num_steps=9) as progress,
-  ):
-    rates = []
-    monkeypatch.setattr(logger, 'write', lambda *args: rates.append(args[2]))
-    take(progress, 1, 100.0)
-    take(progress, 2, 2.0)
-    take(progress, 3, 2.0)
-    with progress.paused():
-      now[0] += 500.0
-    take(progress, 4, 4.0)
-    progress.flush()
-  assert rates == [{'frames_per_second': 5.0}, {'frames_per_second': 2.5}]

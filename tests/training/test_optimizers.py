@@ -40,14 +40,16 @@ def _updates(recipe, params, grads):
 
 
 def test_constant_warms_up_to_its_peak_and_stays():
-  rate = optimizers.LEARNING_RATES['constant'](_recipe(warmup_steps=WARMUP))
+  rate = optimizers.make_learning_rate(_recipe(warmup_steps=WARMUP))
   got = [float(rate(k)) for k in (0, 1, 2, 4, 5, 1000)]
   want = [0, PEAK / 4, PEAK / 2, PEAK, PEAK, PEAK]
   assert got == pytest.approx(want, rel=1e-6)
 
 
 def test_cosine_warms_up_and_falls_to_a_fiftieth_at_the_last_step():
-  rate = optimizers.LEARNING_RATES['cosine'](_recipe(warmup_steps=WARMUP))
+  rate = optimizers.make_learning_rate(
+    _recipe(schedule='cosine', warmup_steps=WARMUP)
+  )
   for k in range(STEPS + 5):
     if k < WARMUP:
       want = PEAK * k / WARMUP
@@ -58,8 +60,8 @@ def test_cosine_warms_up_and_falls_to_a_fiftieth_at_the_last_step():
 
 
 def test_cosine_of_a_run_shorter_than_its_warm_up_is_a_warm_up():
-  rate = optimizers.LEARNING_RATES['cosine'](
-    _recipe(warmup_steps=8, num_steps=3)
+  rate = optimizers.make_learning_rate(
+    _recipe(schedule='cosine', warmup_steps=8, num_steps=3)
   )
   assert float(rate(3)) == pytest.approx(3 / 8 * PEAK, rel=1e-6)
 
@@ -183,3 +185,63 @@ def test_a_boxed_tree_freezes_what_its_unboxed_one_does(freeze):
   optimizer = optimizers.adamw(_recipe(freeze=freeze))
   states = [nn.unbox(optimizer.init(x)) for x in (boxed, params)]
   jax.tree.map(np.testing.assert_array_equal, *states)
+
+
+def test_cosine_with_restarts_warms_up_and_falls_in_every_cycle():
+  """Two cycles of 10 steps, the second of half the height."""
+  rate = optimizers.make_learning_rate(
+    _recipe(
+      schedule='cosine_restarts:cycles=2,shrink=0.5,end=0.1',
+      warmup_steps=WARMUP,
+    )
+  )
+  for k in range(STEPS):
+    cycle, place = divmod(k, STEPS // 2)
+    peak, end = PEAK * 0.5**cycle, 0.1 * PEAK
+    if place < WARMUP:
+      want = peak * place / WARMUP
+    else:
+      done = (place - WARMUP) / (STEPS // 2 - WARMUP)
+      want = end + (peak - end) * (1 + math.cos(math.pi * done)) / 2
+    assert float(rate(k)) == pytest.approx(want, rel=1e-5, abs=1e-9), k
+  assert float(rate(STEPS + 5)) == pytest.approx(0.1 * PEAK, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+  ('options', 'warmup', 'words'),
+  [
+    ('cycles=5', WARMUP, '5 cycles of 20 steps are 4 steps each'),
+    ('cycles=0', 0, '0 cycles'),
+    ('cycle=3', 0, "'cycle' is unknown"),
+  ],
+)
+def test_cycles_without_room_are_refused(options, warmup, words):
+  recipe = _recipe(schedule=f'cosine_restarts:{options}', warmup_steps=warmup)
+  with pytest.raises(ValueError, match=words):
+    optimizers.make_learning_rate(recipe)
+
+
+def test_gradients_are_clipped_from_a_step_on():
+  """What was not clipped drowns the next gradient in both moments."""
+  steep = {'w': jnp.full((2, 2), 300.0)}
+  small = {'w': jnp.full((2, 2), 0.4)}
+  grads = [steep, small]
+  at_once, later, never = (
+    _updates(_recipe(**changes), {'w': jnp.ones((2, 2))}, grads)[-1]['w']
+    for changes in (
+      {'clip_norm': 1.0},
+      {'clip_norm': 1.0, 'clip_from': 1},
+      {'clip_norm': 1e9},
+    )
+  )
+  np.testing.assert_array_equal(later, never)
+  assert np.abs(at_once - never).max() > 0.1 * np.abs(never).max()
+  late = _updates(
+    _recipe(clip_norm=1.0, clip_from=1),
+    {'w': jnp.ones((2, 2))},
+    [small, steep],
+  )[-1]['w']
+  clipped = _updates(
+    _recipe(clip_norm=1.0), {'w': jnp.ones((2, 2))}, [small, steep]
+  )[-1]['w']
+  np.testing.assert_allclose(late, clipped, rtol=1e-6)

@@ -40,7 +40,9 @@ def _create(mesh):
   def init(key):
     return NETWORK.init(key, *tiny.make_inputs())
 
-  return state.create(init, optax.adam(1e-3), jax.random.key(0), mesh)
+  return state.create(
+    init, optax.adam(1e-3), jax.random.key(0), mesh, ema_decays=(0.9, 0.99)
+  )
 
 
 @pytest.fixture(scope='module')
@@ -61,7 +63,12 @@ def _flat(params):
 @pytest.mark.parametrize('part', ['params', 'ema', 'mu', 'nu'])
 def test_parameters_average_and_moments_are_born_as_the_rules_say(born, part):
   adam = born.opt_state[0]
-  trees = {'params': born.params, 'ema': born.ema, 'mu': adam.mu, 'nu': adam.nu}
+  trees = {
+    'params': born.params,
+    'ema': born.ema['0.9'],
+    'mu': adam.mu,
+    'nu': adam.nu,
+  }
   flat = _flat(trees[part])
   for name, want in WANT.items():
     assert _sides(flat[name]) == want, name
@@ -76,8 +83,10 @@ def test_a_state_is_the_same_on_every_mesh(born):
   jax.tree.map(np.testing.assert_array_equal, alone, born)
 
 
-def test_the_average_is_a_copy_and_not_the_same_memory(born):
-  jax.tree.map(np.testing.assert_array_equal, born.params, born.ema)
+def test_the_averages_are_copies_and_not_the_same_memory(born):
+  assert list(born.ema) == ['0.9', '0.99']
+  for average in born.ema.values():
+    jax.tree.map(np.testing.assert_array_equal, born.params, average)
   where = [
     x.addressable_data(0).unsafe_buffer_pointer()
     for x in jax.tree.leaves((born.params, born.ema))
@@ -106,7 +115,7 @@ def test_an_axis_that_its_side_does_not_divide_is_replicated():
 def test_with_params_puts_new_values_where_the_old_ones_lay(born):
   new = jax.tree.map(lambda x: np.full(x.shape, 7, np.float16), born.params)
   other = state.with_params(born, new)
-  for part in (other.params, other.ema):
+  for part in (other.params, *other.ema.values()):
     for leaf, old in zip(
       jax.tree.leaves(part), jax.tree.leaves(born.params), strict=True
     ):
@@ -147,3 +156,17 @@ def test_a_batch_is_split_by_samples_and_nothing_else():
 def test_a_batch_is_whole_on_devices_that_share_a_sample():
   placed = sharding.place_batch(np.zeros((8, 2)), _mesh(data=2, tensor=2))
   assert {x.data.shape for x in placed.addressable_shards} == {(4, 2)}
+
+
+def test_the_layout_is_the_born_state_s_in_shape_and_place(born):
+  def init(key):
+    return NETWORK.init(key, *tiny.make_inputs())
+
+  mesh = _mesh(fsdp=2, tensor=2)
+  layout = state.layout(init, optax.adam(1e-3), mesh, ema_decays=(0.9, 0.99))
+  jax.tree.map(_assert_alike, layout, born)
+
+
+def _assert_alike(a, b):
+  assert (a.shape, a.dtype) == (b.shape, b.dtype)
+  assert a.sharding.is_equivalent_to(b.sharding, b.ndim)

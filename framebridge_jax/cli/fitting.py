@@ -1,0 +1,94 @@
+"""Whether a config fits its devices, its data and the run it resumes."""
+
+import pathlib
+
+import jax
+import ml_collections
+
+from framebridge_jax import build, check
+from framebridge_jax.cli import configs, runs
+
+# What a checkpoint's arrays and their meaning hang on.
+_FIXED_KEYS = (
+  'job',
+  'codec',
+  'process',
+  'prior',
+  'hold_given',
+  'denoiser',
+  'model',
+  'prior_model',
+  'ema_decays',
+)
+
+
+def with_classes(
+  config: ml_collections.ConfigDict, found: int
+) -> ml_collections.ConfigDict:
+  """Sets the class count to the data's when the config leaves it open.
+
+  Raises:
+    ConfigError: it is another than the data's.
+  """
+  config = config.copy_and_resolve_references()
+  for key in ('model', 'prior_model'):
+    classes = config.get(key, {}).get('classes', 0)
+    if classes == build.AS_FOUND:
+      config[key].classes = found
+    elif classes not in (0, found):
+      raise check.ConfigError(
+        f'the data set has {found} classes, {key}.classes is {classes}; set '
+        f'it to {found}, to {build.AS_FOUND} for what is found, or to 0 for '
+        f'none'
+      )
+  return config
+
+
+def check_batch(
+  config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh
+) -> None:
+  """Refuses a batch that the devices cannot share.
+
+  Raises:
+    ConfigError: as said.
+  """
+  parts = mesh.shape['data'] * mesh.shape['fsdp']
+  parts *= config.train.accumulate
+  if config.train.batch_size % parts:
+    raise check.ConfigError(
+      f'train.batch_size {config.train.batch_size} cannot be shared by the '
+      f'devices along mesh.data and mesh.fsdp in train.accumulate parts '
+      f'({parts} in all); make it a multiple'
+    )
+
+
+def check_resume(
+  config: ml_collections.ConfigDict, workdir: pathlib.Path
+) -> None:
+  """Refuses to go on with another model than the workdir's.
+
+  Raises:
+    ValueError: the keys that differ are named.
+  """
+  if not (workdir / runs.CONFIG).is_file():
+    return
+  old = dict(
+    configs.flatten(ml_collections.ConfigDict(runs.load_config(workdir)))
+  )
+  new = dict(configs.flatten(config))
+  differences = [
+    f'{key} was {old.get(key)!r}, is {new.get(key)!r}'
+    for key in sorted(old.keys() | new.keys())
+    if key.split('.')[0] in _FIXED_KEYS
+    and _plain(old.get(key)) != _plain(new.get(key))
+  ]
+  if differences:
+    raise ValueError(
+      f'{workdir} holds a run of another model: {"; ".join(differences)}; '
+      f'name another --workdir'
+    )
+
+
+def _plain(value):
+  """JSON knows no tuples."""
+  return list(value) if isinstance(value, tuple) else value

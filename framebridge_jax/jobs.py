@@ -1,0 +1,130 @@
+"""What can be trained: its parameters and its loss, by name."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Key, PyTree
+
+from framebridge_jax import build
+from framebridge_jax.build import Config
+from framebridge_jax.models import digit_reader, latte
+from framebridge_jax.processes import times
+from framebridge_jax.training import losses, step
+
+Init = Callable[[Key[Array, '']], PyTree]
+
+
+def make_init(config: Config) -> Init:
+  """Gives a function from a key to the job's parameters, boxed."""
+  return JOBS[config.job].init(config)
+
+
+def make_loss(config: Config) -> step.Loss:
+  """The job's training loss."""
+  return JOBS[config.job].loss(config)
+
+
+def abstract_params(config: Config) -> Any:
+  """Shapes of the model's parameters, without making them."""
+  init = make_init(config)
+  return jax.eval_shape(lambda key: nn.unbox(init(key)), jax.random.key(0))
+
+
+class Job(NamedTuple):
+  """Something that can be trained."""
+
+  init: Callable[[Config], Init]
+  loss: Callable[[Config], step.Loss]
+
+
+def _denoiser_init(config):
+  return lambda key: _init_bridge(config, key)
+
+
+def _init_bridge(config, key):
+  """Parameters of the network, and of F beside it where there is one."""
+  own, other = jax.random.split(key)
+  variables = _init_latte(config, build.make_denoiser(config).network, own)
+  if build.NEURAL in (config.prior, config.denoiser.shown):
+    network = build.make_network(config.prior_model, config.dtype)
+    prior = _init_latte(config, network, other)['params']
+    variables = {**variables, 'prior': prior}
+  return variables
+
+
+def _init_latte(config, network, key):
+  shape = build.make_codec(config).latent_shape(
+    config.data.frames, config.data.size
+  )
+  z = jnp.zeros((1, *shape), jnp.float32)
+  t = jnp.zeros(z.shape[:2], jnp.float32)
+  cond = latte.Cond(
+    label=jnp.zeros(1, jnp.int32),
+    prior=z,
+    anchor=jnp.zeros(t.shape, jnp.int32),
+    image=z[:, :1],
+    text=jnp.zeros((1, network.text_width), jnp.float32),
+    stride=jnp.ones(1, jnp.float32),
+  )
+  return network.init(key, z, t, cond)
+
+
+def _denoiser_loss(config):
+  drawing = dict(config.times)
+  return losses.DenoiserLoss(
+    denoiser=build.make_denoiser(config),
+    encode=build.make_codec(config).encode,
+    conditioning=build.make_conditioning(config),
+    weight=build.make_row(config.loss_weight, losses.LOSS_WEIGHTS),
+    task_mix=tuple(sorted(config.task_mix.items())),
+    hold_given=config.hold_given,
+    times=times.Ptss(
+      draw=build.make_row(drawing.pop('draw'), times.DRAWS),
+      coin=times.COINS[drawing.pop('coin')],
+      **drawing,
+    ),
+    label_dropout=config.label_dropout,
+    null_label=config.model.classes,
+    time_bins=config.log.time_bins,
+  )
+
+
+def _prior_init(config):
+  network = build.make_network(config.model, config.dtype)
+  return lambda key: _init_latte(config, network, key)
+
+
+def _prior_loss(config):
+  return losses.PriorLoss(
+    network=build.make_network(config.model, config.dtype),
+    encode=build.make_codec(config).encode,
+    label_dropout=config.label_dropout,
+    null_label=config.model.classes,
+  )
+
+
+def _reader_init(config):
+  frame = jnp.zeros((1, config.data.size, config.data.size, 3), jnp.float32)
+  return lambda key: _reader(config).init(key, frame)
+
+
+def _reader_loss(config):
+  return losses.ReaderLoss(
+    network=_reader(config),
+    encode=build.make_codec(config).encode,
+    noise=config.loss.noise,
+  )
+
+
+def _reader(config):
+  return digit_reader.DigitReader(classes=config.model.classes)
+
+
+JOBS = {
+  'denoiser': Job(_denoiser_init, _denoiser_loss),
+  'neural_prior': Job(_prior_init, _prior_loss),
+  'digit_reader': Job(_reader_init, _reader_loss),
+}

@@ -1,0 +1,192 @@
+"""What every key of a config may be: a rule for each."""
+
+from framebridge_jax import build, jobs, rules
+from framebridge_jax.data import codec, sources
+from framebridge_jax.models import attention, latte
+from framebridge_jax.porting import latte as latte_rows
+from framebridge_jax.processes import (
+  clocks,
+  predictions,
+  priors,
+  saf,
+  times,
+  views,
+)
+from framebridge_jax.processes import table as processes
+from framebridge_jax.samplers import grids
+from framebridge_jax.samplers import table as samplers
+from framebridge_jax.training import losses, optimizers
+
+TRAIN: dict[str, rules.Rule] = {
+  'job': rules.one_of(jobs.JOBS),
+  'seed': rules.integer(0),
+  'dataset': rules.one_of(sources.DATASETS),
+  'data_dir': rules.text,
+  'cache_dir': rules.text,
+  'data.world': rules.text,
+  'data.size': rules.even,
+  'data.frames': rules.integer(2),
+  'data.stride': rules.integer(1),
+  'data.train_clips': rules.integer(1),
+  'data.test_clips': rules.integer(1),
+  'data.num_workers': rules.integer(0),
+  'codec': rules.made(codec.CODECS),
+  'optimizer.learning_rate': rules.number(0),
+  'optimizer.schedule': rules.option(optimizers.LEARNING_RATES),
+  'optimizer.warmup_steps': rules.integer(0),
+  'optimizer.weight_decay': rules.number(0),
+  'optimizer.b2': rules.number(0, 1),
+  'optimizer.clip_norm': rules.number(1e-6),
+  'optimizer.clip_from': rules.integer(0),
+  'optimizer.freeze': rules.regex,
+  'ema_decays': rules.numbers(0, 1),
+  'init_from': rules.text,
+  'init_fresh': rules.regex,
+  'init_surgery': rules.flag,
+  'train.num_steps': rules.integer(1),
+  'train.batch_size': rules.integer(1),
+  'train.log_every': rules.integer(1),
+  'train.checkpoint_every': rules.integer(1),
+  'train.accumulate': rules.integer(1),
+  'train.keep': rules.integer(1),
+  'train.keep_every': rules.integer(0),
+  'train.best': rules.text,
+  'train.validate_every': rules.integer(0),
+  'train.validate_batches': rules.integer(1),
+  'train.on_save_error': rules.one_of(['stop', 'warn']),
+  'train.sample_every': rules.integer(1),
+  'require': rules.one_of(['', 'cpu', 'gpu', 'tpu']),
+  'supervise': rules.flag,
+  'verify': rules.flag,
+  'guards.max_bad_steps': rules.integer(0),
+  'guards.on_bad': rules.one_of(['roll_back', 'stop']),
+  'guards.spike': rules.number(1),
+  'guards.skip_spikes': rules.flag,
+  'guards.stall_seconds': rules.number(0),
+  'guards.stall_exit': rules.flag,
+  'log.time_bins': rules.integer(0),
+  'log.profile_steps': rules.text,
+  'log.wandb': rules.text,
+  'mesh.data': rules.axis,
+  'mesh.fsdp': rules.axis,
+  'mesh.tensor': rules.axis,
+  'mesh.frames': rules.axis,
+}
+
+LATTE_NEEDS = ('patch', 'width', 'depth', 'heads')
+LATTE: dict[str, rules.Rule] = {
+  'patch': rules.integer(1),
+  'width': rules.integer(8),
+  'depth': rules.integer(2),
+  'heads': rules.integer(1),
+  'classes': rules.integer(build.AS_FOUND),
+  'text_width': rules.integer(0),
+  'timed': rules.flag,
+  'learned_variance': rules.flag,
+  'prior': rules.flag,
+  'image_frame': rules.flag,
+  'stride': rules.flag,
+  'trained_grid': rules.sides,
+  'stem': rules.integer(0),
+  'anchor': rules.flag,
+  'scan': rules.flag,
+  'remat': rules.one_of(latte.REMATS),
+  'attention': rules.one_of(attention.ATTENTIONS),
+}
+
+# Which keys of a job's config hold networks.
+NETWORKS = {
+  'denoiser': ('model', 'prior_model'),
+  'neural_prior': ('model',),
+}
+
+# The keys of each job besides those of TRAIN.
+JOBS: dict[str, dict[str, rules.Rule]] = {
+  'denoiser': {
+    'process.name': rules.one_of(processes.PROCESSES),
+    'process.schedule': rules.made(processes.SCHEDULES),
+    'prior': rules.one_of([*priors.PRIORS, build.NEURAL]),
+    'prior_from': rules.text,
+    'hold_given': rules.flag,
+    'denoiser.shown': rules.one_of(['', *priors.PRIORS, build.NEURAL]),
+    'denoiser.prediction': rules.one_of(predictions.PREDICTIONS),
+    'denoiser.view': rules.one_of([*views.VIEWS, 'aligned']),
+    'denoiser.clock': rules.made(clocks.CLOCKS),
+    'denoiser.teacher': rules.optional(rules.made(processes.SCHEDULES)),
+    'denoiser.lookup': rules.made(saf.LOOKUPS),
+    'dtype': rules.one_of(build.DTYPES),
+    'times.draw': rules.made(times.DRAWS),
+    'times.coin': rules.one_of(times.COINS),
+    'times.t_min': rules.number(1e-6, 1.0),
+    'times.p_frames': rules.number(0, 1),
+    'times.p_end': rules.number(0, 1),
+    'label_dropout': rules.number(0, 1),
+    'loss_weight': rules.made(losses.LOSS_WEIGHTS),
+  },
+  'neural_prior': {
+    'dtype': rules.one_of(build.DTYPES),
+    'label_dropout': rules.number(0, 1),
+  },
+  'digit_reader': {
+    'model.classes': rules.integer(build.AS_FOUND),
+    'model.name': rules.one_of(['digit_reader']),
+    'loss.noise': rules.number(0),
+  },
+}
+
+_SAMPLING: dict[str, rules.Rule] = {
+  'seed': rules.integer(0),
+  'sampler': rules.made(samplers.SAMPLERS),
+  'grid': rules.option(grids.GRIDS),
+  'num_steps': rules.integer(1),
+  'start_noise': rules.number(0),
+  'guidance': rules.number(0),
+  'guidance_rescale': rules.number(0, 1),
+  'guidance_start': rules.number(0, 1),
+  'guidance_stop': rules.number(0, 1),
+  'guidance_history': rules.number(0),
+  'fps': rules.integer(1),
+  'weights': rules.text,
+  'ema': rules.number(0, 1),
+}
+
+MODES: dict[str, dict[str, rules.Rule]] = {
+  'sample': {
+    **_SAMPLING,
+    'image': rules.text,
+    'label': rules.integer(-1),
+    'count': rules.integer(1),
+    'name': rules.text,
+  },
+  'evaluate': {
+    **_SAMPLING,
+    'num_clips': rules.integer(1),
+    'num_futures': rules.integer(1),
+    'batch_size': rules.integer(1),
+    'num_show': rules.integer(1),
+  },
+  'export': {
+    'path': rules.text,
+    'export_dtype': rules.one_of(build.DTYPES),
+    'ema': rules.number(0, 1),
+  },
+  'port': {
+    'checkpoint': rules.text,
+    'state': rules.text,
+    'model': rules.text,
+    'frames': rules.integer(1),
+    'channels': rules.integer(1),
+    'export_dtype': rules.one_of(build.DTYPES),
+    'back': rules.flag,
+    'layout': rules.one_of(latte_rows.LAYOUTS),
+  },
+  'report': {
+    'report': rules.one_of(['run', 'process']),
+    'title': rules.text,
+  },
+  'doctor': {
+    'require': rules.one_of(['', 'cpu', 'gpu', 'tpu']),
+    'seconds': rules.number(0, 60),
+    'wandb': rules.text,
+  },
+}

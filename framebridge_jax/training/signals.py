@@ -1,0 +1,49 @@
+"""Requests to end: noticed between two steps, never in the middle of one."""
+
+import signal
+import threading
+from types import FrameType
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+class InterruptedRunError(ValueError):
+  """The run was asked to end, and has saved its step.
+
+  Attributes:
+    exit_code: 128 and the signal's number, as shells have it.
+  """
+
+  def __init__(self, message: str, number: int):
+    super().__init__(message)
+    self.exit_code = 128 + number
+
+
+class Requests:
+  """Holds SIGTERM and SIGINT back while the block runs.
+
+  A second signal changes nothing: the save that the first one asked for goes
+  on to its end.  Outside the main thread nothing is held back.
+
+  Attributes:
+    received: the first signal's number, None before it.
+  """
+
+  def __init__(self) -> None:
+    self.received: int | None = None
+    self._before: dict[int, object] = {}
+
+  def __enter__(self) -> 'Requests':
+    if threading.current_thread() is threading.main_thread():
+      for number in _SIGNALS:
+        self._before[number] = signal.signal(number, self._note)
+    return self
+
+  def __exit__(self, *exception) -> None:
+    for number, handler in self._before.items():
+      signal.signal(number, handler)
+
+  def _note(self, number: int, frame: FrameType | None) -> None:
+    del frame
+    if self.received is None:
+      self.received = number
