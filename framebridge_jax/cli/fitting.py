@@ -7,6 +7,8 @@ import ml_collections
 
 from framebridge_jax import build, check
 from framebridge_jax.cli import configs, runs
+from framebridge_jax.training import logging as run_logging
+from framebridge_jax.training import restoring
 
 # What a checkpoint's arrays and their meaning hang on.
 _FIXED_KEYS = (
@@ -86,6 +88,31 @@ def check_resume(
     raise ValueError(
       f'{workdir} holds a run of another model: {"; ".join(differences)}; '
       f'name another --workdir'
+    )
+
+
+def check_log(
+  config: ml_collections.ConfigDict,
+  workdir: pathlib.Path,
+  latest_step: int | None,
+) -> None:
+  """Refuses to begin anew where checkpoints must have been, and are gone.
+
+  A run that stops when a save fails has a checkpoint before it has taken
+  twice the steps between them.
+
+  Raises:
+    NoCheckpointError: the log tells of more steps than that.
+  """
+  if latest_step is not None or config.train.on_save_error != 'stop':
+    return
+  log = workdir / 'metrics.jsonl'
+  taken = max((line['step'] for line in run_logging.read(log)), default=0)
+  if taken >= 2 * config.train.checkpoint_every:
+    raise restoring.NoCheckpointError(
+      f'{log} tells of {taken} steps and there is no checkpoint in '
+      f'{workdir / "checkpoints"}: bring a copy of them back, or remove the '
+      f'log to begin anew'
     )
 
 

@@ -131,6 +131,7 @@ def _start(run):
   init, optimizer = jobs.make_init(config), build.make_optimizer(config)
   decays = config.ema_decays
   layout = states.layout(init, optimizer, run.mesh, ema_decays=decays)
+  fitting.check_log(config, run.workdir, run.checkpointer.latest_step)
   run.checkpointer.expect(layout)
   logging.info(
     'Parameters of the network:\n%s',

@@ -226,8 +226,24 @@ def means(scalars: Sequence[Mapping[str, float]]) -> dict[str, float]:
 
 
 def read(path: pathlib.Path) -> list[dict[str, Any]]:
-  """A run's JSON lines; a last line cut short by a kill is left out."""
-  return [_loads(line) for line in _whole_lines(path)]
+  """A run's JSON lines; a last line cut short by a kill is left out.
+
+  Raises:
+    ValueError: another line cannot be read; the message gives its number.
+  """
+  return [values for _, values in _parsed(path)]
+
+
+def _parsed(path):
+  """Whole lines with what they say."""
+  for number, line in enumerate(_whole_lines(path), start=1):
+    try:
+      yield line, _loads(line)
+    except json.JSONDecodeError as error:
+      raise ValueError(
+        f'{path}, line {number}, is no JSON ({error.msg}); the file is '
+        f'damaged: bring a copy back, or cut it off before that line'
+      ) from None
 
 
 def _whole_lines(path):
@@ -236,7 +252,7 @@ def _whole_lines(path):
 
 def _truncate(path, first_step):
   """Leaves the lines of steps before `first_step`, byte for byte."""
-  kept = [x for x in _whole_lines(path) if _loads(x)['step'] < first_step]
+  kept = [line for line, x in _parsed(path) if x['step'] < first_step]
   with atomic.replacing(path) as part:
     part.write_text(''.join(line + '\n' for line in kept))
 
