@@ -66,6 +66,7 @@ def test_a_neural_prior_is_trained_exported_and_stays_as_it_is_in_a_bridge(
 
 def _variables(run):
   """The run's averaged weights, as sampling loads them."""
-  config = ml_collections.ConfigDict({**runs.load_config(run), 'weights': ''})
+  own = {'weights': '', 'ema': 0.0}
+  config = ml_collections.ConfigDict({**runs.load_config(run), **own})
   mesh = sharding.make_mesh(dict(config.mesh))
   return runs.load_variables(config, run, sharding.replicated(mesh))
