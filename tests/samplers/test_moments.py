@@ -1,7 +1,7 @@
 """Every sampler on correlated Gaussian videos, whose moments are known.
 
 All plans of a sampler over a process run as one batch, once.  The default
-suite holds four processes that differ in kind; all of them are held by
+suite holds three processes that differ in kind; all of them are held by
 
   pytest -m 'slow or not slow' tests/samplers
 """
@@ -16,7 +16,6 @@ from framebridge_jax.samplers import euler_maruyama, heun
 
 QUICK = (
   'diffusion edm',
-  'diffusion flow',
   'bridge bridge_gmax',
   'bridge fading',
 )
