@@ -40,3 +40,17 @@ def float64(request):
   folder = request.path.relative_to(pathlib.Path(__file__).parent).parts[0]
   with jax.enable_x64(folder in FLOAT64_FOLDERS):
     yield
+
+
+@pytest.fixture
+def compilations():
+  """Seconds of every compilation since the test began."""
+  found = []
+
+  def listen(event, seconds, **kwargs):
+    if event == '/jax/core/compile/backend_compile_duration':
+      found.append(seconds)
+
+  jax.monitoring.register_event_duration_secs_listener(listen)
+  yield found
+  jax.monitoring.unregister_event_duration_listener(listen)

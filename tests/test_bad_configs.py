@@ -17,7 +17,6 @@ import commands as cli
 from framebridge_jax import check, main
 from framebridge_jax.cli import configs, places, train
 
-COMPILED = '/jax/core/compile/backend_compile_duration'
 HEAD = """import bad_configs
 
 
@@ -25,20 +24,6 @@ def get_config():
   config = bad_configs.good()
   with config.unlocked(), config.ignore_type():
 """
-
-
-@pytest.fixture
-def compilations():
-  """One entry for every compilation of the test."""
-  found = []
-
-  def listen(event, seconds, **kwargs):
-    if event == COMPILED:
-      found.append(seconds)
-
-  jax.monitoring.register_event_duration_secs_listener(listen)
-  yield found
-  jax.monitoring.unregister_event_duration_listener(listen)
 
 
 def _recipe(folder, changes):

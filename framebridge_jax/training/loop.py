@@ -106,7 +106,7 @@ def train(
     signals.InterruptedRunError: the run was asked to end; its step is saved.
   """
   first = int(state.step)
-  run = _Run(schedule, saving, watch, logger)
+  run = _Run(schedule, saving, watch)
   # The state stays where it was born; the compiler might move it, and compile
   # the next step for the new layout.
   layout = jax.tree.map(lambda x: x.sharding, state)
@@ -151,11 +151,10 @@ def digest(batch: guards.HostBatch) -> str:
 class _Run:
   """What happens beside the steps."""
 
-  def __init__(self, schedule, saving, watch, logger):
+  def __init__(self, schedule, saving, watch):
     self._schedule = schedule
     self._saving = saving
     self._watch = watch
-    self._logger = logger
     self._saved: int | None = None
     self._recent: list[Mapping[str, float]] = []
 

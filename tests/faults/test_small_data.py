@@ -7,7 +7,6 @@ import shutil
 import tempfile
 
 import harm
-import jax
 import numpy as np
 import pytest
 import toy_run
@@ -15,22 +14,7 @@ import toy_run
 from framebridge_jax.cli import runs, train
 from framebridge_jax.data import video_io
 
-COMPILED = '/jax/core/compile/backend_compile_duration'
 NOBODY = 65534
-
-
-@pytest.fixture
-def compilations():
-  """One entry for every compilation of the test."""
-  found = []
-
-  def listen(event, seconds, **kwargs):
-    if event == COMPILED:
-      found.append(seconds)
-
-  jax.monitoring.register_event_duration_secs_listener(listen)
-  yield found
-  jax.monitoring.unregister_event_duration_listener(listen)
 
 
 @pytest.fixture

@@ -20,7 +20,6 @@ from framebridge_jax.processes import sde
 from framebridge_jax.samplers import ancestral, grids
 from framebridge_jax.tasks import generate, plans
 
-COMPILED = '/jax/core/compile/backend_compile_duration'
 MODEL = samples.make()
 KEYS = {n: jax.random.split(jax.random.key(0), n) for n in range(1, 5)}
 # What is no floating number, no whole number, and no key.
@@ -37,19 +36,6 @@ def unchecked():
   jaxtyping.config.update('jaxtyping_disable', True)
   yield
   jaxtyping.config.update('jaxtyping_disable', False)
-
-
-@pytest.fixture
-def compilations():
-  found = []
-
-  def listen(event, seconds, **kwargs):
-    if event == COMPILED:
-      found.append(seconds)
-
-  jax.monitoring.register_event_duration_secs_listener(listen)
-  yield found
-  jax.monitoring.unregister_event_duration_listener(listen)
 
 
 def cases(count):
