@@ -20,6 +20,7 @@ REQUIRED = [
   'grain>=0.2.18,<0.3',
   'tensorflow-datasets>=4.9.10,<5',
   'array_record>=0.8',
+  'etils[epath]>=1.10',  # paths of users, on disk or in a bucket
   'importlib_resources>=6',  # tensorflow-datasets imports it undeclared
   'clu>=0.0.12',
   'tensorboardX>=2.6.5',
@@ -29,6 +30,9 @@ REQUIRED = [
   'absl-py>=2.1',
   'numpy>=2.0',
   'safetensors>=0.8',
+  'tokenizers>=0.23',
+  'sentencepiece>=0.2.3',
+  'ftfy>=6.3',  # mends captions as open_clip does
   'av>=17',
   'pillow>=11',
   'tqdm>=4.66',
@@ -56,7 +60,7 @@ EXTRAS = {
   'beam': ['apache-beam>=2.60'],
   'port': [],
   'eval': [],
-  'physics': [],
+  'physics': ['mujoco>=3.17,<5'],
   'demo': [],
   'notebook': [],
 }

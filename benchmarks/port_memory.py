@@ -91,14 +91,14 @@ def peak_bytes() -> int:
 
 def contents(model: str) -> tuple[dict, dict]:
   """Shapes of the state dict by name, and the tables that must be right."""
-  from framebridge_jax.cli import port as mode
   from framebridge_jax.models import latte
   from framebridge_jax.porting import latte as rows
   from framebridge_jax.porting import rules
 
   network = latte.MODELS[model](classes=CLASSES, learned_variance=True)
-  table = rows.rows(network, frames=FRAMES, grid=GRID, layout='latte')
-  shapes = mode.shapes_of(network, FRAMES, GRID, CHANNELS)
+  clip = {'frames': FRAMES, 'grid': GRID, 'channels': CHANNELS}
+  table = rows.rows(network, 'latte', **clip)
+  shapes = rows.shapes(network, **clip)
   fixed = {x.source: x.value for x in table if isinstance(x, rules.Fixed)}
   return rules.source_shapes(table, shapes), fixed
 

@@ -2,16 +2,18 @@
 
 import pathlib
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import ml_collections
 import optax
+from etils import epath
 
 from framebridge_jax import arguments, denoiser
-from framebridge_jax.data import codec, pipeline, sources
+from framebridge_jax.data import codec, mixture, pipeline, sources, visits
 from framebridge_jax.models import latte
+from framebridge_jax.porting import family
 from framebridge_jax.processes import (
   clocks,
   predictions,
@@ -27,6 +29,7 @@ from framebridge_jax.tasks import generate, plans
 from framebridge_jax.training import optimizers, retention, step
 
 Config = ml_collections.ConfigDict
+Batch = Mapping[str, Any]
 
 ASSETS = pathlib.Path(__file__).parent / 'assets'
 WEIGHTS = {'quickstart_base': ASSETS / 'quickstart_base.safetensors'}
@@ -38,6 +41,12 @@ DTYPES = {'float32': jnp.float32, 'bfloat16': jnp.bfloat16}
 def make_codec(config: Config) -> codec.Codec:
   """The codec between pixels and latents."""
   return make_row(config.codec, codec.CODECS)
+
+
+def make_ahead(config: Config) -> Callable[[Batch], Batch]:
+  """What the codec does to a placed batch before it is stepped on."""
+  ahead = make_codec(config).ahead
+  return lambda batch: {**batch, 'video': ahead(batch['video'])}
 
 
 def make_row(text: str, table: Mapping[str, Callable[..., Any]], *args) -> Any:
@@ -72,10 +81,7 @@ def make_view(config: Config) -> views.MakeView:
 
 def make_network(model: Config, dtype: str) -> latte.Latte:
   """A row of MODELS with its options, hashable as JSON's lists are not."""
-  options = {
-    key: tuple(value) if isinstance(value, list) else value
-    for key, value in model.items()
-  }
+  options = family.hashable(dict(model.items()))
   return latte.MODELS[options.pop('name')](**options, dtype=DTYPES[dtype])
 
 
@@ -85,6 +91,7 @@ def make_conditioning(config: Config) -> denoiser.Conditioning:
   return denoiser.Conditioning(
     prior=_make_prior(config, config.prior),
     shown=_make_prior(config, shown) if shown else None,
+    stride=config.data.stride if config.model.get('stride') else None,
   )
 
 
@@ -109,55 +116,101 @@ def make_denoiser(config: Config) -> denoiser.Denoiser:
 def make_source(
   config: Config, split: str, workdir: pathlib.Path
 ) -> sources.Source:
-  """The data set's split, prepared if it is not yet."""
-  return sources.open_source(
-    config.dataset,
-    split,
-    data_dir=cache_dir(config, workdir),
-    size=config.data.size,
-    frames=config.data.frames,
-    stride=config.data.stride,
-    options=SOURCE_OPTIONS[config.dataset](config),
-  )
+  """The split of the data set, or of several mixed; prepared if need be."""
+  # Other modes' configs have fewer keys than training's.
+  share = config.data.get('max_bad_fraction', sources.MAX_BAD_FRACTION)
+  asked = sources.parse(config.dataset)
+  found = {
+    place.name: sources.open_source(
+      row.name,
+      split,
+      data_dir=cache_dir(config, workdir),
+      size=config.data.size,
+      frames=config.data.frames,
+      stride=config.data.stride,
+      path=place.path,
+      max_bad_fraction=share,
+      options={**_source_options(config, row.name), **row.options},
+    )
+    for row, place in zip(asked, data_places(config), strict=True)
+  }
+  if len(found) == 1:
+    return found.popitem()[1]
+  return mixture.mix(found, tuple(config.data.get('weights', ())))
+
+
+class DataPlace(NamedTuple):
+  """What a data set of a config is called, and where its files are."""
+
+  name: str
+  path: str
+
+
+def data_places(config: Config) -> list[DataPlace]:
+  """Of each data set of `dataset`; of a mixture, `data_dir` has several.
+
+  Raises:
+    ValueError: It has another number of them.
+  """
+  names = [row.name for row in sources.parse(config.dataset)]
+  if len(names) == 1:
+    return [DataPlace(names[0], config.data_dir)]
+  paths = config.data_dir.split(',') if config.data_dir else [''] * len(names)
+  if len(paths) != len(names):
+    raise ValueError(
+      f'dataset {config.dataset!r} mixes {len(names)} data sets and data_dir '
+      f'{config.data_dir!r} names {len(paths)} folders; give one for each, '
+      f"apart by commas, or '' for all"
+    )
+  return [
+    # The same data set may be mixed of two folders.
+    DataPlace(name if names.count(name) == 1 else f'{name}{i}', path)
+    for i, (name, path) in enumerate(zip(names, paths, strict=True))
+  ]
 
 
 def open_batches(
   config: Config, source: sources.Source, start: int
 ) -> pipeline.Batches:
   """Batches of this host, from number `start` on."""
+  data = config.data
   return pipeline.batches(
     source,
-    frames=config.data.frames,
-    stride=config.data.stride,
+    visits.Look(
+      size=data.size,
+      frames=data.frames,
+      stride=data.stride,
+      max_stride=data.max_stride,
+      flip=data.flip,
+      draw=data.draw,
+    ),
     seed=config.seed,
     batch_size=config.train.batch_size,
     start=start,
-    num_workers=config.data.num_workers,
-    shard=jax.process_index(),
-    num_shards=jax.process_count(),
+    max_bad_fraction=data.max_bad_fraction,
+    reading=pipeline.Reading(
+      num_workers=data.num_workers,
+      prefetch=data.prefetch,
+      shard=jax.process_index(),
+      num_shards=jax.process_count(),
+    ),
   )
 
 
-def cache_dir(config: Config, workdir: pathlib.Path) -> pathlib.Path:
+def cache_dir(config: Config, workdir: pathlib.Path) -> epath.Path:
   """Where prepared data stand; the workdir's own folder by default."""
-  return (
-    pathlib.Path(config.cache_dir) if config.cache_dir else workdir / 'data'
-  )
+  return epath.Path(config.cache_dir or workdir / 'data')
 
 
-def _digits_options(config):
+def _source_options(config, name):
+  """Options that a config has keys for."""
+  if name != 'moving_digits':
+    return {}
   return {
     'world': config.data.world,
     'train': config.data.train_clips,
     'test': config.data.test_clips,
   }
-
-
-def _folder_options(config):
-  return {'path': config.data_dir}
-
-
-SOURCE_OPTIONS = {'moving_digits': _digits_options, 'folder': _folder_options}
 
 
 def make_optimizer(config: Config) -> optax.GradientTransformation:

@@ -47,7 +47,8 @@ def check_mode(config: ml_collections.ConfigDict, mode: str) -> None:
     ConfigError: as `check_train`, for the keys of the mode alone.
   """
   table = keys.MODES[mode]
-  missing = [name for name in table if name not in config]
+  flat = dict(_flatten(config.to_dict()))
+  missing = [name for name in table if name not in flat]
   if missing:
     raise ConfigError(
       f'the config lacks {", ".join(missing)}, which --mode={mode} needs; '
@@ -57,7 +58,7 @@ def check_mode(config: ml_collections.ConfigDict, mode: str) -> None:
     [
       problem
       for name, rule in table.items()
-      for problem in _value(rule, name, config[name])
+      for problem in _value(rule, name, flat[name])
     ]
   )
 

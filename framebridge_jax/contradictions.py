@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import ml_collections
 
-from framebridge_jax import build
+from framebridge_jax import build, data_contradictions
+from framebridge_jax.data import sources
 from framebridge_jax.processes import discrete
 from framebridge_jax.processes import table as processes
 from framebridge_jax.training import profiling
@@ -16,15 +17,26 @@ Config = ml_collections.ConfigDict
 
 def find(config: Config) -> list[str]:
   """One sentence for each contradiction of a training config."""
-  return [*_files(config), *_running(config), *JOBS[config.job](config)]
+  return [
+    *_files(config),
+    *data_contradictions.find(config),
+    *_running(config),
+    *JOBS[config.job](config),
+  ]
 
 
 def _files(config) -> Iterator[str]:
-  if config.dataset == 'folder' and not config.data_dir:
-    yield (
-      'dataset is folder and data_dir is empty; set --config.data_dir to a '
-      'folder of videos'
-    )
+  try:
+    places = build.data_places(config)
+  except ValueError as error:
+    yield str(error)
+    places = []
+  for row, place in zip(sources.parse(config.dataset), places, strict=False):
+    if row.name in ('folder', 'prepared_folder') and not place.path:
+      yield (
+        f'dataset is {row.name} and data_dir is empty; set --config.data_dir '
+        f'to a folder of videos'
+      )
   if config.init_from and not build.weights_path(config.init_from).is_file():
     yield (
       f'init_from is {config.init_from!r}, want a weight file, one of '
@@ -120,8 +132,13 @@ def _has_lookup(config):
 
 def _network(config, key) -> Iterator[str]:
   network = build.make_network(config[key], config.dtype)
-  codec = build.make_codec(config)
-  _, side, _, _ = codec.latent_shape(config.data.frames, config.data.size)
+  try:
+    _, side, _, _ = build.make_codec(config).latent_shape(
+      config.data.frames, config.data.size
+    )
+  except ValueError as error:
+    yield f'codec: {error}'
+    return
   if side % network.patch:
     # The codec's factor makes the latent's side of the clip's.
     yield (
@@ -141,13 +158,18 @@ def _network(config, key) -> Iterator[str]:
 
 
 def _heard(config) -> Iterator[str]:
-  """What a denoiser of a run can hear: its data give no text, no stride."""
-  for name in ('stride', 'text_width'):
-    if config.model.get(name):
-      yield (
-        f'model.{name} is {config.model[name]!r}; no data set gives one yet, '
-        f'so leave it out'
-      )
+  """What a denoiser of a run can hear of its data."""
+  if config.model.get('text_width'):
+    yield (
+      f'model.text_width is {config.model.text_width}; no data set gives '
+      f'one yet, so leave it out'
+    )
+  data = config.data
+  if config.model.get('stride') and data.max_stride <= data.stride:
+    yield (
+      f'model.stride is True and data.max_stride is {data.max_stride}; one '
+      f'stride teaches nothing, so set it above data.stride ({data.stride})'
+    )
   if not config.model.get('timed', True):
     yield 'model.timed is False; a denoiser must hear the time'
 
@@ -206,6 +228,8 @@ def _neural_prior(config) -> Iterator[str]:
 def _untimed(config, key) -> Iterator[str]:
   if config[key].get('timed', True):
     yield f'{key}.timed is True; a neural prior hears no time'
+  if config[key].get('stride'):
+    yield f'{key}.stride is True; a neural prior hears no stride'
 
 
 # What a checkpoint can be chosen by; the least is best.

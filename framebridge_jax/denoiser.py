@@ -124,10 +124,12 @@ class Conditioning:
   Attributes:
     prior: makes zT.
     shown: makes what stands on the network's channels; None: nothing.
+    stride: that a network hears where a batch says none; None: nothing.
   """
 
   prior: MakePrior
   shown: MakePrior | None = None
+  stride: float | None = None
 
   def __call__(
     self,
@@ -148,6 +150,9 @@ class Conditioning:
       prior=shown,
       anchor=priors.nearest_known(given),
       image=priors.replicate(z0, given, noise)[:, :1],
+      stride=None
+      if self.stride is None
+      else jnp.full(label.shape, self.stride, jnp.float32),
     )
 
 

@@ -1,7 +1,7 @@
 """What every key of a config may be: a rule for each."""
 
 from framebridge_jax import build, jobs, rules
-from framebridge_jax.data import codec, sources
+from framebridge_jax.data import codec, sources, token_files
 from framebridge_jax.models import attention, latte
 from framebridge_jax.porting import latte as latte_rows
 from framebridge_jax.processes import (
@@ -17,10 +17,31 @@ from framebridge_jax.samplers import grids
 from framebridge_jax.samplers import table as samplers
 from framebridge_jax.training import losses, optimizers
 
+
+def _data_sets(x):
+  """A data set, or several with a + between."""
+  known = f'one of {", ".join(sources.DATASETS)}, or several as a+b'
+  if not isinstance(x, str):
+    return known
+  try:
+    sources.parse(x)
+  except ValueError as error:
+    return f'{known} ({error})'
+  return None
+
+
+def _weights(x):
+  """Numbers above 0, or none."""
+  fits = isinstance(x, tuple | list) and all(
+    isinstance(y, int | float) and y > 0 for y in x
+  )
+  return None if fits else '() or a number above 0 for each data set'
+
+
 TRAIN: dict[str, rules.Rule] = {
   'job': rules.one_of(jobs.JOBS),
   'seed': rules.integer(0),
-  'dataset': rules.one_of(sources.DATASETS),
+  'dataset': _data_sets,
   'data_dir': rules.text,
   'cache_dir': rules.text,
   'data.world': rules.text,
@@ -30,6 +51,12 @@ TRAIN: dict[str, rules.Rule] = {
   'data.train_clips': rules.integer(1),
   'data.test_clips': rules.integer(1),
   'data.num_workers': rules.integer(0),
+  'data.max_stride': rules.integer(0),
+  'data.flip': rules.flag,
+  'data.draw': rules.flag,
+  'data.weights': _weights,
+  'data.max_bad_fraction': rules.number(0, 1),
+  'data.prefetch': rules.integer(1),
   'codec': rules.made(codec.CODECS),
   'optimizer.learning_rate': rules.number(0),
   'optimizer.schedule': rules.option(optimizers.LEARNING_RATES),
@@ -150,6 +177,18 @@ _SAMPLING: dict[str, rules.Rule] = {
   'ema': rules.number(0, 1),
 }
 
+# Of a data set, without what training does with it.
+_DATA = (
+  'dataset',
+  'data_dir',
+  'cache_dir',
+  'data.world',
+  'data.size',
+  'data.train_clips',
+  'data.test_clips',
+  'data.max_bad_fraction',
+)
+
 MODES: dict[str, dict[str, rules.Rule]] = {
   'sample': {
     **_SAMPLING,
@@ -179,6 +218,58 @@ MODES: dict[str, dict[str, rules.Rule]] = {
     'export_dtype': rules.one_of(build.DTYPES),
     'back': rules.flag,
     'layout': rules.one_of(latte_rows.LAYOUTS),
+  },
+  'data': {
+    **{name: TRAIN[name] for name in _DATA},
+    'inspect': rules.flag,
+    'splits': rules.texts,
+    'clips': rules.integer(1),
+    'frames': rules.integer(1),
+    'seed': rules.integer(0),
+  },
+  'encode': {
+    'dataset': _data_sets,
+    'data_dir': rules.text,
+    'cache_dir': rules.text,
+    **{
+      name: TRAIN[name]
+      for name in (
+        'data.world',
+        'data.train_clips',
+        'data.test_clips',
+        'data.size',
+        'data.frames',
+        'data.stride',
+      )
+    },
+    'splits': rules.texts,
+    'autoencoder': rules.text,
+    'keep': rules.one_of(['moments', 'mode']),
+    'dtype': rules.one_of(['float16', 'float32']),
+    'chunk': rules.integer(1),
+    'tile': rules.integer(0),
+    'piece': rules.integer(1),
+    'per_shard': rules.integer(1),
+    'encoder': rules.text,
+    'tokenizer': rules.text,
+    'kind': rules.optional(rules.one_of(token_files.KINDS)),
+    'layer': rules.text,
+    'length': rules.integer(0),
+    'host': rules.integer(-1),
+    'hosts': rules.integer(-1),
+    'verify': rules.flag,
+  },
+  'embed': {
+    'encoder': rules.text,
+    'tokenizer': rules.text,
+    'kind': rules.optional(rules.one_of(token_files.KINDS)),
+    'captions': rules.text,
+    'length': rules.integer(0),
+    'layer': rules.text,
+    'dtype': rules.one_of(build.DTYPES),
+    'cache_dtype': rules.one_of(build.DTYPES),
+    'batch_size': rules.integer(1),
+    'cache_dir': rules.text,
   },
   'report': {
     'report': rules.one_of(['run', 'process']),

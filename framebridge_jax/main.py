@@ -24,11 +24,15 @@ MODES = {
   'evaluate': 'score a run on held-out clips',
   'report': 'write the report of a run',
   'port': 'port a checkpoint of another project',
+  'data': 'prepare a data set, and look at what is in it',
+  'encode': 'encode a data set into a cache of latents',
+  'embed': 'embed captions with a ported text encoder',
   'export': 'write the averaged weights of a run as one file',
   'doctor': 'look at this machine, and at what would fail on it',
 }
 EXIT_INPUT = 2  # other codes are attributes of the errors they belong to
 
+_TALKATIVE = ('orbax', 'tensorflow_datasets')
 _PACKAGE = pathlib.Path(__file__).parent
 
 
@@ -86,12 +90,13 @@ def _parse_overrides(argv, config):
 
 
 def _set_up_logging():
-  """Our own words from INFO on, Orbax's from WARNING on."""
+  """Our own words from INFO on, those of Orbax and TFDS from WARNING on."""
   logging.set_verbosity(logging.INFO)
   logging.set_stderrthreshold(logging.INFO)
   logging.get_absl_handler().addFilter(
     lambda record: (
-      record.levelno >= stdlib_logging.WARNING or 'orbax' not in record.pathname
+      record.levelno >= stdlib_logging.WARNING
+      or not any(name in record.pathname for name in _TALKATIVE)
     )
   )
 

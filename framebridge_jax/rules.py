@@ -97,6 +97,14 @@ def numbers(least: float, most: float) -> Rule:
   return rule
 
 
+def texts(x: Any) -> str | None:
+  """One text or more, all different."""
+  fits = isinstance(x, tuple | list) and len(x) == len(set(x)) > 0
+  if fits and all(isinstance(value, str) and value for value in x):
+    return None
+  return 'one or more different texts'
+
+
 def axis(x: Any) -> str | None:
   """Devices along an axis of the mesh; -1 takes what is left."""
   fits = isinstance(x, int) and (x == -1 or x >= 1)

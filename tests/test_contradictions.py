@@ -43,6 +43,26 @@ BAD = [
   ({'prior_model.name': 'latte_s8', 'data.size': 288}, ['prior_model.patch 8']),
   ({'init_from': 'none.st'}, ["init_from is 'none.st'", 'quickstart_base']),
   ({'data_dir': ''}, ['data_dir is empty']),
+  (
+    {'dataset': 'prepared_folder', 'data_dir': ''},
+    ['dataset is prepared_folder and data_dir is empty'],
+  ),
+  (
+    {'dataset': 'ucf101+webvid', 'data_dir': 'a,b,c'},
+    ['mixes 2 data sets', "'a,b,c' names 3 folders", "or '' for all"],
+  ),
+  (
+    {'dataset': 'ucf101+folder', 'data_dir': 'a,'},
+    ['dataset is folder and data_dir is empty'],
+  ),
+  (
+    {'data.weights': (1.0, 2.0)},
+    ["data.weights has 2 numbers and dataset 'folder' 1"],
+  ),
+  ({'data.max_stride': 2}, ['data.max_stride is 2, below data.stride (3)']),
+  ({'data.flip': True}, ['data.flip is True and clips are latents']),
+  ({'model.stride': True}, ['model.stride is True', 'teaches nothing']),
+  ({'prior_model.stride': True}, ['prior_model.stride', 'hears no stride']),
   ({'task_mix.none': 1.0}, ['task_mix.none', 'process.name=diffusion']),
   ({'task_mix.first': 0.0}, ['task_mix are 0']),
   ({'task_mix.first_and_last': 1.0, 'data.frames': 2}, ['data.frames is 2']),
@@ -71,6 +91,19 @@ def test_each_contradiction_is_one_sentence_and_alone(weights, changes, holds):
   assert '\n' not in said[0]
   for text in holds:
     assert text in said[0]
+
+
+def test_what_a_mixture_of_strides_needs_is_not_contradicted(weights):
+  changes = {
+    'dataset': 'ucf101:fold=all + webvid',
+    'data_dir': '',
+    'data.weights': (1, 2.5),
+    'data.max_stride': 6,
+    'data.flip': True,
+    'codec': 'identity',
+    'model.stride': True,
+  }
+  assert _said(_config(weights), **changes) == []
 
 
 def test_both_networks_are_measured_against_the_latents(weights):

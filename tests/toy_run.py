@@ -27,7 +27,8 @@ from absl import flags
 from orbax.checkpoint import checkpoint_manager
 from orbax.checkpoint import path as ocp_path
 
-from framebridge_jax.data import pipeline, sources
+from framebridge_jax.data import clips as data_clips
+from framebridge_jax.data import pipeline, sources, visits
 from framebridge_jax.training import (
   checkpoint,
   digests,
@@ -70,6 +71,7 @@ FAULTS = {
 
 
 OPTIMIZER = optax.adam(0.01)
+LOOK = visits.Look(size=2, frames=2, stride=2)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -222,12 +224,11 @@ def open_batches(position: int, toy: Toy):
     return
   with pipeline.batches(
     source(toy.clips),
-    frames=2,
-    stride=2,
+    LOOK,
     seed=0,
     batch_size=toy.batch,
     start=position,
-    num_workers=toy.workers,
+    reading=pipeline.Reading(num_workers=toy.workers),
   ) as stream:
     yield _paced(stream, toy)
 
@@ -243,7 +244,7 @@ def source(clips: int) -> sources.Source:
   for i in range(clips):
     video = np.full((9, 2, 2, 3), i, np.uint8)
     video[:, 0, 0, 0] = np.arange(9)
-    records.append({'video': video, 'label': i})
+    records.append({'video': data_clips.Decoded(video), 'label': i})
   return sources.Source(
     records=records, class_names=tuple(map(str, range(clips)))
   )

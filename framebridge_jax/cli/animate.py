@@ -11,7 +11,7 @@ import numpy as np
 
 from framebridge_jax import build, denoiser
 from framebridge_jax.arrays import Pixels
-from framebridge_jax.cli import runs
+from framebridge_jax.cli import fitting, runs
 from framebridge_jax.data import codec
 from framebridge_jax.samplers import loop
 from framebridge_jax.tasks import generate
@@ -44,7 +44,7 @@ class Animator:
     )
     source, labels, keys = jax.device_put(
       (
-        self.codec.encode(np.repeat(images, self.frames, axis=1)),
+        jnp.repeat(self.codec.encode(images), self.frames, axis=1),
         jnp.asarray(labels, jnp.int32),
         generate.sample_keys(self.seed, sample_ids),
       ),
@@ -81,6 +81,7 @@ def open_animator(
     raise ValueError(
       f'{workdir} holds a run of job {config.job}; only a denoiser animates'
     )
+  fitting.check_codec(config, workdir)
   model = build.make_denoiser(config)
   task = build.make_task(
     config,

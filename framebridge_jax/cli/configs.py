@@ -12,7 +12,7 @@ from framebridge_jax.cli import runs
 
 # Their config says whether they need a run; they look for it themselves.
 WITHOUT_RUN = ('report',)
-ALONE = ('port', 'doctor')  # they read no run
+ALONE = ('port', 'embed', 'data', 'encode', 'doctor')  # they read no run
 
 _RECIPES = pathlib.Path(__file__).parents[1] / 'recipes'
 

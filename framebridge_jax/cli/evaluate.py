@@ -11,7 +11,7 @@ from absl import logging
 
 from framebridge_jax import build, check
 from framebridge_jax.cli import animate, runs, sample
-from framebridge_jax.data import atomic
+from framebridge_jax.data import atomic, sources, video_io
 from framebridge_jax.evaluation import digits, motion
 from framebridge_jax.models import digit_reader
 from framebridge_jax.porting import weights
@@ -66,14 +66,22 @@ def folder_name(weights_name: str) -> str:
 
 def _held_out(config, workdir):
   """The first frames' true clips: the start of each test record."""
-  source = build.make_source(config, 'test', workdir)
-  count = min(config.num_clips, len(source.records))
-  records = [source.records[i] for i in range(count)]
-  stop = config.data.frames * config.data.stride
-  clips = np.stack(
-    [record['video'][: stop : config.data.stride] for record in records]
-  )
-  return clips, np.array([record['label'] for record in records])
+  records = build.make_source(config, 'test', workdir).records
+  times = range(0, config.data.frames * config.data.stride, config.data.stride)
+  clips, labels = [], []
+  for i in range(len(records)):
+    if len(clips) == config.num_clips:
+      break
+    record = records[i]
+    try:
+      clips.append(record['video'].read(times, config.data.size))
+    except video_io.VideoError as error:
+      logging.warning('Left out: %s', error)
+    else:
+      labels.append(record['label'])
+  if not clips:
+    raise ValueError(f'no clip of {config.dataset} can be decoded')
+  return np.stack(clips), np.array(labels)
 
 
 def _futures(config, animator, truth, labels):
@@ -93,7 +101,7 @@ def _futures(config, animator, truth, labels):
 
 def _reading(config, truth, futures, labels):
   """Share of last frames whose digit is read right, ours and real."""
-  if config.dataset != 'moving_digits':
+  if [row.name for row in sources.parse(config.dataset)] != ['moving_digits']:
     return {}
   variables = weights.load(build.ASSETS / 'digit_reader.safetensors').params
   reader = digit_reader.DigitReader()

@@ -23,6 +23,8 @@ _FIXED_KEYS = (
   'ema_decays',
 )
 
+CODEC = 'codec.sha256'  # of the weights that made a run's latents
+
 
 def with_classes(
   config: ml_collections.ConfigDict, found: int
@@ -89,6 +91,30 @@ def check_resume(
       f'{workdir} holds a run of another model: {"; ".join(differences)}; '
       f'name another --workdir'
     )
+
+
+def check_codec(
+  config: ml_collections.ConfigDict, workdir: pathlib.Path
+) -> str:
+  """Refuses other weights of the codec than the run was begun with.
+
+  Their path is in the config; this is about what stands there now.
+
+  Returns:
+    The codec's fingerprint.
+
+  Raises:
+    ValueError: the run's latents were made by other weights.
+  """
+  found = build.make_codec(config).fingerprint
+  path = workdir / CODEC
+  if path.is_file() and path.read_text() != found:
+    raise ValueError(
+      f'{workdir} holds a run in the latents of another autoencoder than '
+      f'codec {config.codec!r}: its weights had the sha256 {path.read_text()}, '
+      f'these have {found or "none"}'
+    )
+  return found
 
 
 def check_log(

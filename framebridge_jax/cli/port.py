@@ -1,5 +1,6 @@
 """--mode=port: a checkpoint of another project becomes weights of ours."""
 
+import collections
 import contextlib
 import datetime
 import hashlib
@@ -9,11 +10,9 @@ import pathlib
 import shutil
 from typing import Any
 
-import flax.linen as nn
-import jax
-import jax.numpy as jnp
 import ml_collections
 import numpy as np
+import psutil
 import safetensors.numpy
 from absl import logging
 from flax import traverse_util
@@ -22,6 +21,7 @@ from framebridge_jax import build, check, version
 from framebridge_jax.cli import runs
 from framebridge_jax.data import atomic
 from framebridge_jax.models import latte
+from framebridge_jax.porting import family as families
 from framebridge_jax.porting import latte as latte_rows
 from framebridge_jax.porting import readers, rules, surgery, table, weights
 
@@ -43,14 +43,22 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
     raise ValueError(
       f'model is {config.model!r}, want one of {", ".join(table.PORTS)}'
     )
-  found, ported, said = _read(source, config)
+  network, found, ported, said = _read(source, config)
   _judge_place(workdir)
   runs.make_workdir(workdir)
-  model = {'name': config.model, **found.options}
   with _staged(workdir) as stage:
     path = stage / 'weights.safetensors'
-    _write(path, ported, model, found, config)
-    report = _report(source, path, ported, model, found)
+    weights.save(
+      path,
+      _tree(ported.params),
+      {'model': network, 'layout': found.layout, **found.facts},
+      dtype=build.DTYPES[config.export_dtype],
+      facts={'date': datetime.date.today().isoformat()},
+      tables=ported.kept,
+    )
+    if network['name'] in latte.MODELS:  # what runs can start from
+      _write_orbax(stage / 'checkpoint', ported.params)
+    report = _report(source, path, ported, network, found)
     report |= said
     text = json.dumps(report, indent=1) + '\n'
     (stage / 'port.json').write_text(text)
@@ -59,35 +67,62 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
 
 def _read(source, config):
   """What the checkpoint is, its parameters, and what it says besides."""
-  size = table.PORTS[config.model]
+  kind, size = table.PORTS[config.model]
+  family = table.FAMILIES[kind]
+  said = {'frames': config.frames, 'channels': config.channels}
   with readers.open_weights(source, config.state) as reader:
-    found = latte_rows.look(
-      reader.specs, frames=config.frames, channels=config.channels
-    )
-    _judge_size(source, latte_rows.size(reader.specs, found.layout), config)
-    network = latte.Latte(**size, **found.options)
+    if {'config', 'version'} <= reader.metadata.keys():
+      raise ValueError(
+        f'{source} is a weight file of framebridge_jax already; '
+        f'--config.back=True gives it the names of its project'
+      )
+    try:
+      found = family.look(reader.specs, size, said)
+    except rules.PortError as error:
+      raise _explained(error, reader.specs, said, config, source) from None
+    family.judge_config(source, size)
+    network = family.network(**{**size, **found.options})
+    specs = {
+      name: spec
+      for name, spec in reader.specs.items()
+      if name not in found.skipped
+    }
     ported = rules.port(
-      reader,
-      latte_rows.rows(
-        network, frames=config.frames, grid=found.grid, layout=found.layout
-      ),
-      shapes_of(network, config.frames, found.grid, config.channels),
+      reader._replace(specs=specs),
+      family.rows(network, found.layout, **found.facts),
+      family.shapes(network, **found.facts),
       np.dtype(build.DTYPES[config.export_dtype]),
     )
-  return found, ported, {'state': reader.state, 'skipped': reader.skipped}
+  name = config.model if kind == 'latte' else kind
+  skipped = [*reader.skipped, *_parts(found.skipped)]
+  return (
+    {'name': name, **found.options},
+    found,
+    ported,
+    {'state': reader.state, 'skipped': skipped},
+  )
 
 
-def _judge_size(source, seen, config):
+def _parts(names):
+  """Tensors by the first words of their names, counted."""
+  counts = collections.Counter(name.split('.')[0] for name in names)
+  return [f'{part}.* ({count} tensors)' for part, count in counts.items()]
+
+
+def _explained(error, specs, said, config, source):
   """Names the model that the checkpoint is, where it is another one."""
-  fits = [
-    name
-    for name, numbers in table.PORTS.items()
-    if seen == {key: numbers[key] for key in seen}
-  ]
-  if fits and config.model not in fits:
-    raise ValueError(
-      f'model is {config.model!r}, but {source} has the shapes of {fits[0]}'
+  asked = table.PORTS[config.model].family
+  for name, (kind, size) in sorted(
+    table.PORTS.items(), key=lambda row: row[1].family != asked
+  ):
+    try:
+      table.FAMILIES[kind].look(specs, size, said)
+    except rules.PortError:
+      continue
+    return rules.PortError(
+      f'model is {config.model!r}, but {source} has the shapes of {name}'
     )
+  return error
 
 
 def _judge_place(workdir):
@@ -104,26 +139,57 @@ def _judge_place(workdir):
 def _staged(workdir):
   """A folder whose contents move to the workdir when all of them are there."""
   for left in workdir.glob('.port.*'):  # of a port that was killed
-    shutil.rmtree(left, ignore_errors=True)
+    if not psutil.pid_exists(int(left.suffix[1:])):
+      shutil.rmtree(left, ignore_errors=True)
   stage = workdir / f'.port.{os.getpid()}'
-  stage.mkdir()
+  try:
+    stage.mkdir()
+  except OSError as error:
+    raise ValueError(
+      f'workdir {workdir} cannot be written to: {error.strerror}'
+    ) from None
   try:
     yield stage
+    (workdir / _PARTS[-1]).unlink(missing_ok=True)
     for name in _PARTS:
       target = workdir / name
       if target.is_dir():
         shutil.rmtree(target)
-      (stage / name).replace(target)
+      if (stage / name).exists():
+        (stage / name).replace(target)
   finally:
     shutil.rmtree(stage, ignore_errors=True)
 
 
 def _give_back(source, layout, workdir):
   """The table read backwards."""
-  loaded = weights.load(source)
+  loaded = weights.load(source, dtype=None)
+  rows, flat = (
+    _latte_back(source, loaded, layout)
+    if loaded.config.get('model', {}).get('name') in latte.MODELS
+    else _encoder_back(source, loaded)
+  )
+  named = rules.export(flat, loaded.tables, rows)
+  runs.make_workdir(workdir)
+  path = workdir / 'pytorch.safetensors'
+  with atomic.replacing(path) as temporary:
+    safetensors.numpy.save_file(named, temporary)
+  logging.info('Wrote %s: %d tensors', path, len(named))
+
+
+def _encoder_back(source, loaded):
+  facts = dict(loaded.config)
+  options = dict(facts.pop('model', {}))
+  name = options.pop('name', 'network without a name')
+  if name not in table.FAMILIES or 'layout' not in facts:
+    raise ValueError(f'{source} holds a {name}, which has no other names')
+  family = table.FAMILIES[name]
+  network = family.network(**families.hashable(options))
+  return family.rows(network, **facts), _named(_flat(loaded))
+
+
+def _latte_back(source, loaded, layout):
   model = ml_collections.ConfigDict(loaded.config['model'])
-  if model.name not in latte.MODELS:
-    raise ValueError(f'{source} holds a {model.name}, which has no other names')
   network = build.make_network(model, 'float32')
   if any(getattr(network, name) for name in _OURS):
     raise ValueError(
@@ -135,25 +201,24 @@ def _give_back(source, layout, workdir):
       f'{source} holds a neural prior beside its network; export F from the '
       f'run that trained it'
     )
-  flat = traverse_util.flatten_dict(loaded.params, sep='/')
-  flat = surgery.unstack_pairs({n: np.asarray(x) for n, x in flat.items()})
   frames, grid = _clip_size(loaded.config, network)
   rows = latte_rows.rows(
     network,
+    loaded.config.get('layout', layout),
     frames=frames,
     grid=grid,
-    layout=loaded.config.get('layout', layout),
+    channels=0,
   )
-  named = rules.export(
-    {name.removeprefix('params/'): x for name, x in flat.items()},
-    loaded.tables,
-    rows,
-  )
-  runs.make_workdir(workdir)
-  path = workdir / 'pytorch.safetensors'
-  with atomic.replacing(path) as temporary:
-    safetensors.numpy.save_file(named, temporary)
-  logging.info('Wrote %s: %d tensors', path, len(named))
+  return rows, _named(surgery.unstack_pairs(_flat(loaded)))
+
+
+def _flat(loaded):
+  flat = traverse_util.flatten_dict(loaded.params, sep='/')
+  return {name: np.asarray(x) for name, x in flat.items()}
+
+
+def _named(flat):
+  return {name.removeprefix('params/'): x for name, x in flat.items()}
 
 
 def _clip_size(config, network):
@@ -165,45 +230,6 @@ def _clip_size(config, network):
     config.data.frames, config.data.size
   )
   return frames, side // network.patch
-
-
-def shapes_of(
-  network: latte.Latte, frames: int, grid: int, channels: int
-) -> dict[str, tuple[int, ...]]:
-  """Shapes of a network's parameters by path, without making them."""
-  side = grid * network.patch
-  z = jnp.zeros((1, frames, side, side, channels), jnp.float32)
-  cond = latte.Cond(
-    label=jnp.zeros(1, jnp.int32),
-    prior=z,
-    image=z[:, :1],
-    text=jnp.zeros((1, network.text_width), jnp.float32),
-  )
-  t = jnp.zeros((1, frames), jnp.float32)
-  tree = jax.eval_shape(
-    lambda key: nn.unbox(network.init(key, z, t, cond)), jax.random.key(0)
-  )
-  flat = traverse_util.flatten_dict(tree['params'], sep='/')
-  return {name: x.shape for name, x in flat.items()}
-
-
-def _write(path, ported, model, found, config):
-  """A weight file, and an Orbax checkpoint beside it."""
-  weights.save(
-    path,
-    _tree(ported.params),
-    {
-      'model': model,
-      'layout': found.layout,
-      'frames': config.frames,
-      'grid': found.grid,
-      'channels': config.channels,
-    },
-    dtype=build.DTYPES[config.export_dtype],
-    facts={'date': datetime.date.today().isoformat()},
-    tables=ported.kept,
-  )
-  _write_orbax(path.parent / 'checkpoint', ported.params)
 
 
 def _write_orbax(folder, params):

@@ -42,6 +42,7 @@ def callbacks(
 def _validation(config, source, logger):
   """The averaged weights' loss on the same batches with the same noise."""
   loss = jobs.make_loss(config)
+  ahead = build.make_ahead(config)
   average = states.ema_name(config.ema_decays[0])
   key = jax.random.key(config.seed)
 
@@ -56,7 +57,7 @@ def _validation(config, source, logger):
       values = [
         score(
           state.ema[average],
-          sharding.place_batch(batch, state.step.sharding.mesh),
+          ahead(sharding.place_batch(batch, state.step.sharding.mesh)),
           np.int32(position),
         )
         for position, batch in zip(

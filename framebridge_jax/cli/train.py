@@ -25,7 +25,7 @@ from framebridge_jax.cli import (
   starts,
   supervise,
 )
-from framebridge_jax.data import sources
+from framebridge_jax.data import atomic, sources
 from framebridge_jax.training import (
   checkpoint,
   flops,
@@ -59,7 +59,11 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
     source = build.make_source(config, 'train', workdir)
     config = fitting.with_classes(config, len(source.class_names))
     fitting.check_resume(config, workdir)
+    codec = fitting.check_codec(config, workdir)
     runs.save_config(workdir, config)
+    if codec:
+      with atomic.replacing(workdir / fitting.CODEC) as temporary:
+        temporary.write_text(codec)
     held_out = (
       build.make_source(config, 'test', workdir)
       if config.train.validate_every
@@ -197,6 +201,7 @@ def _sit(run, state, data_offset, logger):
         window=window,
       ),
       logger=logger,
+      ahead=build.make_ahead(config),
       flops=_flops(config, state),
       callbacks=previews.callbacks(config, run.source, run.held_out, logger),
     )
@@ -263,10 +268,11 @@ def _flops(config, state):
     if 'attention' in plain.get(key, {}):
       plain[key].attention = 'xla'  # other kernels hide the same products
   loss = jobs.make_loss(plain)
-  data = config.data
-  clip = (config.train.batch_size, data.frames, data.size, data.size, 3)
+  codec = build.make_codec(config)
+  shape = codec.latent_shape(config.data.frames, config.data.size)
+  clip = (config.train.batch_size, *shape)
   batch = {
-    'video': jax.ShapeDtypeStruct(clip, np.uint8),
+    'video': jax.ShapeDtypeStruct(clip, codec.ahead_dtype),
     'label': jax.ShapeDtypeStruct(clip[:1], np.int32),
   }
   keys = jax.eval_shape(

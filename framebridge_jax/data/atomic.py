@@ -3,6 +3,7 @@
 import contextlib
 import os
 import pathlib
+import uuid
 from collections.abc import Iterator
 
 
@@ -13,7 +14,8 @@ def replacing(path: str | os.PathLike) -> Iterator[pathlib.Path]:
   When the block raises, the target stays as it was and nothing is left behind.
   """
   path = pathlib.Path(path)
-  part = path.with_name(f'.{path.name}.{os.getpid()}.part')
+  # Threads share a process, and containers may share a number of one.
+  part = path.with_name(f'.{path.name}.{uuid.uuid4().hex[:12]}.part')
   try:
     yield part
     os.replace(part, path)

@@ -4,7 +4,10 @@ A clip is uint8 `[f, h, w, 3]`.  The user's image takes the same way to the
 network's size as the training clips do: through `resize_crop`.
 """
 
+import dataclasses
 import io
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
 
 import einops
 import jaxtyping
@@ -15,7 +18,38 @@ Video = jaxtyping.UInt8[np.ndarray, 'f h w 3']
 Picture = jaxtyping.UInt8[np.ndarray, 'h w 3']
 Pixels = jaxtyping.UInt8[np.ndarray, '*lead h w 3']
 SquarePixels = jaxtyping.UInt8[np.ndarray, '*lead {size} {size} 3']
-Window = jaxtyping.UInt8[np.ndarray, '{frames} h w 3']
+Square = jaxtyping.UInt8[np.ndarray, 'f {size} {size} 3']
+
+
+@runtime_checkable
+class Frames(Protocol):
+  """The frames of a clip, which may still have to be decoded."""
+
+  def __len__(self) -> int:
+    """Counts the frames."""
+    ...
+
+  def read(self, indices: Sequence[int], size: int) -> Square:
+    """Those frames, in the order asked for, cropped and resized as one.
+
+    Raises:
+      video_io.VideoError: They cannot be decoded.
+    """
+    ...
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Decoded:
+  """Frames that are at hand."""
+
+  pixels: Video
+
+  def __len__(self) -> int:
+    return len(self.pixels)
+
+  def read(self, indices: Sequence[int], size: int) -> Square:
+    """Those frames, see `Frames`."""
+    return resize_crop(self.pixels[np.asarray(indices)], size)
 
 
 def resize_crop(pixels: Pixels, size: int) -> SquarePixels:
@@ -32,27 +66,43 @@ def resize_crop(pixels: Pixels, size: int) -> SquarePixels:
   return resized.reshape(*pixels.shape[:-3], size, size, 3)
 
 
+def shrink_crop(picture: Picture, size: int) -> SquarePixels:
+  """Resizes the shorter side to `size`, then cuts the centre out, as CLIP does.
+
+  The filter is Pillow's bicubic one, also where the picture becomes larger.
+  An odd margin is halved and rounded to even, as in torchvision; transformers
+  rounds down instead, so that every other odd margin is cut a pixel away.
+  """
+  height, width = picture.shape[:2]
+  short = min(height, width)
+  rows, columns = (size * side // short for side in (height, width))
+  image = Image.fromarray(np.ascontiguousarray(picture))
+  image = image.resize((columns, rows), Image.Resampling.BICUBIC)
+  top, left = (round((side - size) / 2) for side in (rows, columns))
+  return np.asarray(image)[top : top + size, left : left + size]
+
+
 def span(*, frames: int, stride: int) -> int:
   """Consecutive frames that a window of every `stride`-th frame covers."""
   return (frames - 1) * stride + 1
 
 
 def window(
-  video: Video, *, frames: int, stride: int, rng: np.random.Generator
-) -> Window:
-  """Takes every `stride`-th frame from a random start; all starts are equal.
+  length: int, *, frames: int, stride: int, rng: np.random.Generator
+) -> range:
+  """Numbers every `stride`-th frame from a random start; all are equal.
 
   Raises:
-    ValueError: The video is shorter than the window.
+    ValueError: The video, of `length` frames, is shorter than the window.
   """
-  length = span(frames=frames, stride=stride)
-  if len(video) < length:
+  spanned = span(frames=frames, stride=stride)
+  if length < spanned:
     raise ValueError(
-      f'video has {len(video)} frames; {frames} frames at stride {stride} '
-      f'span {length}; lower frames or stride, or use longer videos'
+      f'video has {length} frames; {frames} frames at stride {stride} '
+      f'span {spanned}; lower frames or stride, or use longer videos'
     )
-  start = rng.integers(len(video) - length + 1)
-  return np.ascontiguousarray(video[start : start + length : stride])
+  start = int(rng.integers(length - spanned + 1))
+  return range(start, start + spanned, stride)
 
 
 def encode_strip(video: Video) -> bytes:

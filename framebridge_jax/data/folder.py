@@ -17,6 +17,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from absl import logging
+from etils import epath
 
 from framebridge_jax.data import atomic, clips, video_io
 
@@ -39,10 +40,11 @@ class Clip:
 
 @dataclasses.dataclass(frozen=True)
 class FolderSource:
-  """Clips by number: `{'video': uint8 [n, h, w, 3], 'label': int}`."""
+  """Clips by number, see `sources.Records`; their frame rate is not known."""
 
   clips: tuple[Clip, ...]
   class_names: tuple[str, ...]
+  skipped: tuple[tuple[str, str], ...] = ()  # names, and reasons
 
   def __len__(self) -> int:
     return len(self.clips)
@@ -50,7 +52,13 @@ class FolderSource:
   def __getitem__(self, index) -> dict:
     clip = self.clips[index]
     video = np.load(clip.cached, mmap_mode='r')[clip.start : clip.stop]
-    return {'video': video, 'label': clip.label}
+    return {
+      'video': clips.Decoded(video),
+      'label': clip.label,
+      'caption': '',
+      'name': clip.name,
+      'fps': 0.0,
+    }
 
 
 def open_folder(
@@ -73,12 +81,18 @@ def open_folder(
     ValueError: The folder is missing, mixes videos with sub-folders of videos,
       or holds no usable video.
   """
-  folder = pathlib.Path(folder)
+  folder = epath.Path(folder)
   found = find_videos(folder)
   class_names = tuple(sorted({name for name, _ in found}))
   cache = pathlib.Path(cache_dir) / str(size)
   cache.mkdir(parents=True, exist_ok=True)
-  lengths = _decode_all(folder, [path for _, path in found], size, cache)
+  paths = [path for _, path in found]
+  lengths = _decode_all(folder, paths, size, cache)
+  reasons = {
+    str(path.relative_to(folder)): _reason(path, length, min_frames)
+    for path, length in zip(paths, lengths, strict=True)
+  }
+  skipped = tuple((name, why) for name, why in reasons.items() if why)
   usable = [
     Clip(
       name=str(path.relative_to(folder)),
@@ -88,13 +102,14 @@ def open_folder(
       stop=length,
     )
     for (name, path), length in zip(found, lengths, strict=True)
-    if _long_enough(path, length, min_frames)
+    if isinstance(length, int) and length >= min_frames
   ]
-  _report(folder, len(found), len(usable), lengths.count(None), min_frames)
-  return FolderSource(_split(usable, split, min_frames), class_names)
+  damaged = sum(isinstance(length, str) for length in lengths)
+  _report(folder, len(found), len(usable), damaged, min_frames)
+  return FolderSource(_split(usable, split, min_frames), class_names, skipped)
 
 
-def find_videos(folder: pathlib.Path) -> list[tuple[str, pathlib.Path]]:
+def find_videos(folder: epath.Path) -> list[tuple[str, epath.Path]]:
   """Lists (class, path) of a folder, sorted; hidden entries do not count.
 
   Raises:
@@ -146,8 +161,8 @@ def _videos_in(folder):
   ]
 
 
-def _decode_all(folder, paths, size, cache) -> list[int | None]:
-  """Lengths in frames, None for a video that cannot be read."""
+def _decode_all(folder, paths, size, cache) -> list[int | str]:
+  """Lengths in frames, or why a video cannot be read."""
   # Threads are enough: decoding and resizing let go of the interpreter lock.
   with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
     targets = [_cached(folder, path, size, cache) for path in paths]
@@ -169,37 +184,38 @@ def _cached(folder, path, size, cache) -> pathlib.Path:
   made_from = (
     CACHE_VERSION,
     path.relative_to(folder).as_posix(),
-    stat.st_size,
-    stat.st_mtime_ns,
+    stat.length,
+    stat.mtime,
     size,
   )
   digest = hashlib.sha256(repr(made_from).encode()).hexdigest()
   return cache / f'{digest[:32]}.npy'
 
 
-def _decode(path, target, size) -> int | None:
-  """Frames of the video in the cache, put there unless they are."""
+def _decode(path, target, size) -> int | str:
+  """Frames of the video in the cache, put there unless they are; or why not."""
   if not target.exists():
     try:
       frames = [
         clips.resize_crop(frame, size) for frame in video_io.iter_frames(path)
       ]
     except video_io.VideoError as error:
-      logging.warning('skipped: %s', error)
-      return None
+      return str(error)
     with atomic.replacing(target) as part, open(part, 'wb') as file:
       np.save(file, np.stack(frames))
   return len(np.load(target, mmap_mode='r'))
 
 
-def _long_enough(path, length, min_frames):
-  if length is None:
-    return False
-  if length < min_frames:
-    logging.warning(
-      'skipped: %s has %d frames, needed are %d', path, length, min_frames
-    )
-  return length >= min_frames
+def _reason(path, length, min_frames):
+  """Why a video is skipped, which is said; '' for one that is not."""
+  if isinstance(length, str):
+    reason = length
+  elif length < min_frames:
+    reason = f'{path} has {length} frames, needed are {min_frames}'
+  else:
+    return ''
+  logging.warning('skipped: %s', reason)
+  return reason
 
 
 def _report(folder, found, usable, damaged, min_frames):

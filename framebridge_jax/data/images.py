@@ -1,10 +1,12 @@
 """Reading of a user's picture into plain uint8 RGB."""
 
+import io
 import os
 import struct
 import zlib
 
 import numpy as np
+from etils import epath
 from PIL import Image, ImageOps
 
 from framebridge_jax.data import clips
@@ -30,37 +32,51 @@ def read_image(path: str | os.PathLike) -> clips.Picture:
     ImageError: The file is missing, is no such image, is damaged, is too large
       (found before decoding), or holds 32-bit samples.
   """
-  if not os.path.isfile(path):
+  path = epath.Path(path)
+  if not path.is_file():
     raise ImageError(f'{path} is no file; give the path of an image')
   try:
-    with Image.open(path, formats=FORMATS) as image:
-      _check_size(path, image.size)
-      return _to_rgb(path, image)
+    with path.open('rb') as file:
+      return decode_image(file, str(path))
+  except OSError as e:
+    raise ImageError(f'{path} cannot be read: {e.strerror}') from e
+
+
+def decode_image(file: io.BufferedIOBase, name: str) -> clips.Picture:
+  """As `read_image`, of an open file; `name` is for errors.
+
+  Raises:
+    ImageError: See `read_image`.
+  """
+  try:
+    with Image.open(file, formats=FORMATS) as image:
+      _check_size(name, image.size)
+      return _to_rgb(name, image)
   except ImageError:
     raise
   except (Image.UnidentifiedImageError, Image.DecompressionBombError) as e:
     raise ImageError(
-      f'{path} is no image that can be read ({e}); '
+      f'{name} is no image that can be read; '
       f'known formats: {", ".join(FORMATS)}'
     ) from e
   except DAMAGE as e:
-    raise ImageError(f'{path} is damaged or cannot be read: {e}') from e
+    raise ImageError(f'{name} is damaged or cannot be read: {e}') from e
 
 
-def _check_size(path, size):
+def _check_size(name, size):
   width, height = size
   if width * height > MAX_PIXELS:
     raise ImageError(
-      f'{path} has {width} x {height} pixels; at most {MAX_PIXELS:,} are '
+      f'{name} has {width} x {height} pixels; at most {MAX_PIXELS:,} are '
       'read; make it smaller'
     )
 
 
-def _to_rgb(path, image):
+def _to_rgb(name, image):
   """Upright uint8 RGB; 16-bit samples are 257 times 8-bit ones."""
   if image.mode in ('I', 'F'):
     raise ImageError(
-      f'{path} holds 32-bit samples; save it with 8 or 16 bits a channel'
+      f'{name} holds 32-bit samples; save it with 8 or 16 bits a channel'
     )
   upright = ImageOps.exif_transpose(image)
   if upright.mode.startswith('I;16'):

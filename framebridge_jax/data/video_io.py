@@ -1,17 +1,23 @@
 """Video files to uint8 frames and back, through PyAV and Pillow."""
 
+import contextlib
 import fractions
+import io
 import os
-import pathlib
+import time
 from collections.abc import Iterator
 
 import av
 import numpy as np
+from etils import epath
 from PIL import Image
 
 from framebridge_jax.data import atomic, clips
 
 SUFFIXES = ('.mp4', '.webm', '.avi', '.gif', '.mkv', '.mov')
+MAX_PIXELS = 32_000_000
+MAX_SECONDS = 3 * 3600
+MAX_SILENCE = 10.0  # seconds of work that may bring no frame
 
 
 class VideoError(ValueError):
@@ -37,20 +43,75 @@ def read_video(
 def iter_frames(path: str | os.PathLike) -> Iterator[clips.Picture]:
   """Decodes the first video stream, frame by frame, upright.
 
-  Rotation metadata is applied.  Damage is not concealed: whoever reads to the
-  end has every frame of an intact file.  Damage that neither the container nor
-  the decoder can see (changed pixels in a GIF) passes.
+  Rotation metadata is applied.
 
   Raises:
-    VideoError: The file is missing, empty, no video, cut short, holds frames
-      that cannot be decoded, or changes its size on the way.
+    VideoError: The path is no file, or see `decode`.
   """
-  if not os.path.isfile(path):
+  path = epath.Path(path)
+  if not path.is_file():
     raise VideoError(f'{path} is no file; give the path of a video')
+  with path.open('rb') as file:
+    yield from map(upright, decode(file, str(path)))
+
+
+def decode(file: io.BufferedIOBase, name: str) -> Iterator[av.VideoFrame]:
+  """Decodes the first video stream whole, in the order of display.
+
+  Damage is not concealed: whoever reads to the end has every frame of an
+  intact file.  Damage that neither the container nor the decoder can see
+  (changed pixels in a GIF) passes.
+
+  Raises:
+    VideoError: The file is empty, no video, too large or too long, cut short,
+      holds frames that cannot be decoded, or changes its size on the way.
+  """
+  with opened(file, name) as container:
+    count, end, shape = 0, 0.0, None
+    heard = time.monotonic()
+    for packet in container.demux(video=0):
+      end = max(end, _end_of(packet))
+      for frame in packet.decode():
+        if shape not in (None, (frame.width, frame.height)):
+          raise VideoError(f'{name} changes its size at frame {count}')
+        count, shape = count + 1, (frame.width, frame.height)
+        yield frame
+        heard = time.monotonic()
+      if time.monotonic() - heard > MAX_SILENCE:
+        raise VideoError(
+          f'{name} gave no frame in {MAX_SILENCE:.0f} s after frame {count}'
+        )
+    if not count:
+      raise VideoError(f'{name} holds no frame')
+    cut = CUT.get(container.format.name)
+    if cut and cut(file, container, end):
+      raise VideoError(f'{name} is cut short after {end:.2f} s')
+
+
+@contextlib.contextmanager
+def opened(
+  file: io.BufferedIOBase, name: str
+) -> Iterator[av.container.InputContainer]:
+  """A container whose video is fit to be decoded; what fails is a VideoError.
+
+  Only the header is looked at.  The decoder is strict and of one thread.
+
+  Raises:
+    VideoError: The file is empty, no video, too large or too long; or
+      something inside the `with` block finds it damaged.
+  """
   try:
-    yield from _decode(path)
+    with _open(file, name) as container:
+      _check_header(container, name)
+      yield container
   except (av.error.FFmpegError, OSError) as e:
-    raise VideoError(f'{path} is damaged or no video: {e.strerror}') from e
+    raise VideoError(f'{name} is damaged or no video: {e.strerror}') from e
+
+
+def upright(frame: av.VideoFrame) -> clips.Picture:
+  """RGB with the display rotation, in degrees counterclockwise, applied."""
+  turns = round(frame.rotation / 90)
+  return np.ascontiguousarray(np.rot90(frame.to_ndarray(format='rgb24'), turns))
 
 
 def write_mp4(
@@ -102,36 +163,34 @@ def write_gif(path: str | os.PathLike, video: clips.Video, fps: float) -> None:
     )
 
 
-# Tags that are no UTF-8 must not cost the pictures; PyAV 19 lacks the option.
-_LENIENT_TAGS = (
-  {'metadata_errors': 'replace'}
-  if int(av.__version__.split('.')[0]) < 19
-  else {}
-)
+def _check_header(container, name):
+  if not container.streams.video:
+    raise VideoError(f'{name} holds no video stream')
+  codec = container.streams.video[0].codec_context
+  if codec is None:
+    raise VideoError(f'{name} uses a codec that is not known')
+  if codec.width * codec.height > MAX_PIXELS:
+    raise VideoError(
+      f'{name} has {codec.width} x {codec.height} pixels; at most '
+      f'{MAX_PIXELS:,} are read; make it smaller'
+    )
+  seconds = (container.duration or 0) / av.time_base
+  if seconds > MAX_SECONDS:
+    raise VideoError(
+      f'{name} lasts {seconds:.0f} s; at most {MAX_SECONDS} are read; cut it '
+      'into parts'
+    )
+  codec.options = _STRICT
+  codec.thread_type, codec.thread_count = 'NONE', 1
 
 
-def _decode(path):
-  with av.open(os.fspath(path), **_LENIENT_TAGS) as container:
-    if not container.streams.video:
-      raise VideoError(f'{path} holds no video stream')
-    codec = container.streams.video[0].codec_context
-    if codec is None:
-      raise VideoError(f'{path} uses a codec that is not known')
-    codec.options = STRICT
-    count, end, shape = 0, 0.0, None
-    for packet in container.demux(video=0):
-      end = max(end, _end_of(packet))
-      for frame in packet.decode():
-        pixels = _upright(frame)
-        if shape not in (None, pixels.shape):
-          raise VideoError(f'{path} changes its size at frame {count}')
-        count, shape = count + 1, pixels.shape
-        yield pixels
-    if not count:
-      raise VideoError(f'{path} holds no frame')
-    cut = CUT.get(container.format.name)
-    if cut and cut(pathlib.Path(path), container, end):
-      raise VideoError(f'{path} is cut short after {end:.2f} s')
+def _open(file, name):
+  try:
+    return av.open(file, options=_CONTAINERS, **_LENIENT_TAGS)
+  except av.error.ArgumentError as e:
+    raise VideoError(
+      f'{name} is in no format that is read: {" ".join(SUFFIXES)}'
+    ) from e
 
 
 def _end_of(packet):
@@ -141,46 +200,54 @@ def _end_of(packet):
   return float((packet.pts + (packet.duration or 0)) * packet.time_base)
 
 
-def _cut_gif(path, container, end) -> bool:
+def _cut_gif(file, container, end) -> bool:
   del container, end
-  return not path.read_bytes().rstrip(b'\0').endswith(GIF_TRAILER)
+  file.seek(0)
+  return not file.read().rstrip(b'\0').endswith(GIF_TRAILER)
 
 
-def _cut_avi(path, container, end) -> bool:
+def _cut_avi(file, container, end) -> bool:
   """The RIFF header says how long the file is (0 in one never finished)."""
   del container, end
-  with open(path, 'rb') as file:
-    header = file.read(8)
-  return int.from_bytes(header[4:], 'little') + 8 > path.stat().st_size
+  file.seek(0)
+  return int.from_bytes(file.read(8)[4:], 'little') + 8 > _size(file)
 
 
-def _cut_mp4(path, container, end) -> bool:
+def _cut_mp4(file, container, end) -> bool:
   del end
-  index = container.streams.video[0].index_entries
-  return any(entry.pos + entry.size > path.stat().st_size for entry in index)
+  index, size = container.streams.video[0].index_entries, _size(file)
+  return any(entry.pos + entry.size > size for entry in index)
 
 
-def _cut_matroska(path, container, end) -> bool:
+def _cut_matroska(file, container, end) -> bool:
   """The promised time is that of the longest stream."""
-  del path
+  del file
   if len(container.streams) > 1:
     return False
   frame = 1 / (container.streams.video[0].average_rate or 1)
   return end + LENIENCE * frame < (container.duration or 0) / av.time_base
 
 
-def _upright(frame):
-  """Applies the display rotation, given in degrees counterclockwise."""
-  turns = round(frame.rotation / 90)
-  return np.ascontiguousarray(np.rot90(frame.to_ndarray(format='rgb24'), turns))
+def _size(file):
+  return file.seek(0, os.SEEK_END)
 
 
 def _enlarge(frame, zoom):
   return frame.repeat(zoom, 0).repeat(zoom, 1)
 
 
+# Tags that are no UTF-8 must not cost the pictures; PyAV 19 lacks the option.
+_LENIENT_TAGS = (
+  {'metadata_errors': 'replace'}
+  if int(av.__version__.split('.')[0]) < 19
+  else {}
+)
+# Playlists name other files and addresses; they are not followed.
+_CONTAINERS = {
+  'format_whitelist': 'mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,gif'
+}
 # Errors that the decoder could hide by guessing pixels end the reading.
-STRICT = {'err_detect': 'explode'}
+_STRICT = {'err_detect': 'explode', 'max_pixels': str(MAX_PIXELS)}
 GIF_TRAILER = b';'
 # Frames: the last packet may not say how long it lasts, and times are rounded.
 LENIENCE = 1.5

@@ -10,50 +10,42 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 
 from framebridge_jax.models import embeddings, latte
-from framebridge_jax.porting import readers, rules
+from framebridge_jax.porting import family, rules
 from framebridge_jax.porting.rules import (
   Fixed,
   Rule,
-  linear,
+  dense,
   patches,
   vector,
 )
 
 
-class Found(NamedTuple):
-  """What a checkpoint's names and shapes say.
-
-  Attributes:
-    options: of the network, besides its size.
-    layout: a row of LAYOUTS.
-    grid: the latent's rows (and columns) in tokens.
-  """
-
-  options: dict[str, Any]
-  layout: str
-  grid: int
-
-
 def look(
-  specs: Mapping[str, readers.Spec], *, frames: int, channels: int
-) -> Found:
+  specs: family.Specs, size: Mapping[str, Any], said: Mapping[str, Any]
+) -> family.Found:
   """Reads a network's options off a checkpoint's shapes.
 
   Args:
     specs: names and shapes of the tensors.
-    frames: of a clip; a table of one more means an image frame.
-    channels: of a latent.
+    size: patch, width and depth, which must be the checkpoint's, and heads,
+      which shapes do not say.
+    said: `frames` of a clip, of which a table with one row more means an image
+      frame, and `channels` of a latent.
 
   Raises:
-    rules.PortError: it is no checkpoint of this family.
+    rules.PortError: it is no checkpoint of this family, or of another size.
   """
+  frames, channels = said['frames'], said['channels']
   layout = _layout(specs)
   prefix = LAYOUTS[layout].prefix
   shape = functools.partial(_shape, specs, prefix)
-  _, seen, side, _ = shape('x_embedder.proj.weight', '[width, c, p, p]')
+  width, seen, side, _ = shape('x_embedder.proj.weight', '[width, c, p, p]')
+  depth = sum(name.endswith(_LAST) for name in specs)
+  family.judge_size(size, {'patch': side, 'width': width, 'depth': depth})
   out, _ = shape('final_layer.linear.weight', '[p p c, width]')
   _, rows_of_time, _ = shape('temp_embed', '[1, frames, width]')
   _, places, _ = shape('pos_embed', '[1, places, width]')
@@ -65,7 +57,7 @@ def look(
   if 'text_embedding_projection' in parts:
     _, text = shape('text_embedding_projection.1.weight', '[width, text]')
   _judge_clip(seen, channels, rows_of_time, frames)
-  return Found(
+  return family.Found(
     options={
       'classes': max(labels - 1, 0),
       'text_width': text,
@@ -75,7 +67,11 @@ def look(
       'image_frame': rows_of_time == frames + 1,
     },
     layout=layout,
-    grid=math.isqrt(places),
+    facts={
+      'frames': frames,
+      'grid': math.isqrt(places),
+      'channels': channels,
+    },
   )
 
 
@@ -112,68 +108,74 @@ def _judge_clip(seen, channels, rows_of_time, frames):
     )
 
 
-def size(specs: Mapping[str, readers.Spec], layout: str) -> dict[str, int]:
-  """Patch, width and depth of a checkpoint that `look` accepted."""
-  patches = specs[f'{LAYOUTS[layout].prefix}x_embedder.proj.weight'].shape
-  depth = sum(name.endswith(_LAST) for name in specs)
-  return {'patch': patches[2], 'width': patches[0], 'depth': depth}
-
-
 def rows(
-  model: latte.Latte, *, frames: int, grid: int, layout: str
-) -> list[Rule | Fixed]:
+  network: latte.Latte, layout: str, *, frames: int, grid: int, channels: int
+) -> family.Rows:
   """The table of a network at the clip size that its checkpoint has.
 
   Args:
-    model: unscanned; stem and anchor are no part of these checkpoints.
+    network: unscanned; stem and anchor are no part of these checkpoints.
+    layout: a row of LAYOUTS, the names of the blocks.
     frames: of the clip, without an image frame.
     grid: rows (and columns) of tokens.
-    layout: a row of LAYOUTS, the names of the blocks.
+    channels: of a latent; no table depends on them.
   """
+  del channels
   prefix, spatial, temporal, _ = LAYOUTS[layout]
   table = [
-    *_tables(model, frames, grid),
-    Rule('x_embedder.proj.weight', 'patches/kernel', patches(model.patch)),
+    *_tables(network, frames, grid),
+    Rule('x_embedder.proj.weight', 'patches/kernel', patches(network.patch)),
     Rule('x_embedder.proj.bias', 'patches/bias', vector),
   ]
-  if model.timed:
-    table += _dense('t_embedder.mlp.0', 'time_in')
-    table += _dense('t_embedder.mlp.2', 'time_out')
-  if model.classes:
+  if network.timed:
+    table += dense('t_embedder.mlp.0', 'time_in')
+    table += dense('t_embedder.mlp.2', 'time_out')
+  if network.classes:
     table.append(
       Rule('y_embedder.embedding_table.weight', 'labels/embedding', vector)
     )
-  if model.text_width:
-    table += _dense('text_embedding_projection.1', 'text')
-  for pair in range(model.depth // 2):
+  if network.text_width:
+    table += dense('text_embedding_projection.1', 'text')
+  for pair in range(network.depth // 2):
     numbers = {'pair': pair, 'even': 2 * pair, 'odd': 2 * pair + 1}
     table += _block(spatial.format(**numbers), f'spatial_{pair}')
     table += _block(temporal.format(**numbers), f'temporal_{pair}')
-  table += _dense('final_layer.linear', 'final/pixels')
-  table += _dense('final_layer.adaLN_modulation.1', 'final/modulation')
+  table += dense('final_layer.linear', 'final/pixels')
+  table += dense('final_layer.adaLN_modulation.1', 'final/modulation')
   return [row._replace(source=prefix + row.source) for row in table]
 
 
-def _tables(model, frames, grid):
+def shapes(
+  network: latte.Latte, *, frames: int, grid: int, channels: int
+) -> dict[str, tuple[int, ...]]:
+  """Shapes of its parameters by path."""
+  side = grid * network.patch
+  z = jnp.zeros((1, frames, side, side, channels), jnp.float32)
+  cond = latte.Cond(
+    label=jnp.zeros(1, jnp.int32),
+    prior=z,
+    image=z[:, :1],
+    text=jnp.zeros((1, network.text_width), jnp.float32),
+  )
+  t = jnp.zeros((1, frames), jnp.float32)
+  return family.shapes_of(network.init, z, t, cond)
+
+
+def _tables(network, frames, grid):
   side = np.arange(grid, dtype=np.float64)
-  time = np.arange(frames + model.image_frame, dtype=np.float64)
-  place = embeddings.grid_table(side, side, model.width)
-  frame = embeddings.position_table(time, model.width)
+  time = np.arange(frames + network.image_frame, dtype=np.float64)
+  place = embeddings.grid_table(side, side, network.width)
+  frame = embeddings.position_table(time, network.width)
   yield Fixed('pos_embed', place[None].astype(np.float32))
   yield Fixed('temp_embed', frame[None].astype(np.float32))
 
 
 def _block(source: str, target: str) -> Iterator[Rule]:
-  yield from _dense(f'{source}.attn.qkv', f'{target}/attention/qkv')
-  yield from _dense(f'{source}.attn.proj', f'{target}/attention/out')
-  yield from _dense(f'{source}.mlp.fc1', f'{target}/mlp_in')
-  yield from _dense(f'{source}.mlp.fc2', f'{target}/mlp_out')
-  yield from _dense(f'{source}.adaLN_modulation.1', f'{target}/modulation')
-
-
-def _dense(source: str, target: str) -> Iterator[Rule]:
-  yield Rule(f'{source}.weight', f'{target}/kernel', linear)
-  yield Rule(f'{source}.bias', f'{target}/bias', vector)
+  yield from dense(f'{source}.attn.qkv', f'{target}/attention/qkv')
+  yield from dense(f'{source}.attn.proj', f'{target}/attention/out')
+  yield from dense(f'{source}.mlp.fc1', f'{target}/mlp_in')
+  yield from dense(f'{source}.mlp.fc2', f'{target}/mlp_out')
+  yield from dense(f'{source}.adaLN_modulation.1', f'{target}/modulation')
 
 
 class Layout(NamedTuple):

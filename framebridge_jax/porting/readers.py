@@ -94,13 +94,16 @@ def files(path: pathlib.Path) -> list[pathlib.Path]:
 
 def _located(path):
   if path.is_dir():
-    indices = sorted(path.glob('*.safetensors.index.json'))
-    if len(indices) != 1:
+    found = sorted(path.glob('*.safetensors.index.json')) or sorted(
+      path.glob('*.safetensors')
+    )
+    if len(found) != 1:
+      names = ', '.join(x.name for x in found) or 'none'
       raise ValueError(
-        f'{path} holds {len(indices)} safetensors indices, want one; name the '
-        f'file'
+        f'{path} holds several indices or files of safetensors, or none '
+        f'({names}); name the file'
       )
-    return indices[0]
+    return found[0]
   if not path.is_file():
     raise ValueError(f'no checkpoint at {path}')
   if path.suffix not in _SUFFIXES:

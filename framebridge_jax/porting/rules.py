@@ -46,6 +46,25 @@ class Fixed(NamedTuple):
   value: np.ndarray
 
 
+class Twin(NamedTuple):
+  """A row for a tensor that stands twice, behind the row of the first."""
+
+  source: str
+  target: str
+  transform: Transform
+
+
+class Split(NamedTuple):
+  """A row for several targets that a source stacks on its first axis."""
+
+  source: str
+  targets: tuple[str, ...]
+  transform: Transform
+
+
+Row = Rule | Fixed | Twin | Split
+
+
 class Line(NamedTuple):
   """One line of a port's report."""
 
@@ -83,9 +102,25 @@ def patches(side: int) -> Transform:
   )
 
 
+def dense(source: str, target: str) -> list[Rule]:
+  """Weight and bias of a linear layer."""
+  return [
+    Rule(f'{source}.weight', f'{target}/kernel', linear),
+    Rule(f'{source}.bias', f'{target}/bias', vector),
+  ]
+
+
+def norm(source: str, target: str) -> list[Rule]:
+  """Scale and bias of a norm."""
+  return [
+    Rule(f'{source}.weight', f'{target}/scale', vector),
+    Rule(f'{source}.bias', f'{target}/bias', vector),
+  ]
+
+
 def port(
   reader: readers.Reader,
-  rules: Sequence[Rule | Fixed],
+  rules: Sequence[Row],
   shapes: Mapping[str, tuple[int, ...]],
   dtype: np.dtype,
 ) -> Ported:
@@ -106,46 +141,61 @@ def port(
     if isinstance(rule, Fixed):
       _judge_fixed(rule, x)
       kept[rule.source] = x
+    elif isinstance(rule, Twin):
+      _judge_twin(rule, digest, lines)
+    else:
+      for target, part in zip(_targets(rule), _parts(rule, x), strict=True):
+        params[target] = _turned(rule, part).astype(dtype, copy=False)
+    for target in _targets(rule) or ('(computed)',):
+      shape = shapes.get(target, x.shape)
       lines.append(
-        Line(rule.source, '(computed)', x.shape, x.shape, x.dtype.name, digest)
+        Line(rule.source, target, x.shape, shape, x.dtype.name, digest)
       )
-      continue
-    y = np.asarray(rule.transform.forward(x), order='C')
-    if not np.isfinite(y.astype(np.float32, copy=False)).all():
-      raise PortError(
-        f'{rule.source} {x.shape} holds numbers that are not finite'
-      )
-    params[rule.target] = y.astype(dtype, copy=False)
-    lines.append(
-      Line(rule.source, rule.target, x.shape, y.shape, x.dtype.name, digest)
-    )
   return Ported(params, kept, lines)
+
+
+def _turned(rule, x):
+  y = np.asarray(rule.transform.forward(x), order='C')
+  if not np.isfinite(y.astype(np.float32, copy=False)).all():
+    raise PortError(
+      f'{rule.source} {x.shape} holds numbers that are not finite'
+    )
+  return y
+
+
+def _judge_twin(rule, digest, lines):
+  first = next(line for line in lines if line.target == rule.target)
+  if digest != first.sha256:
+    raise PortError(
+      f'{rule.source} {first.source_shape} and {first.source} both fill '
+      f'{rule.target} of the model, but hold different numbers'
+    )
 
 
 def export(
   params: Mapping[str, np.ndarray],
   kept: Mapping[str, np.ndarray],
-  rules: Sequence[Rule | Fixed],
+  rules: Sequence[Row],
 ) -> dict[str, np.ndarray]:
   """The table read backwards: the other project's state dict, bit for bit.
 
   Raises:
     PortError: the table and the parameters do not name the same tensors.
   """
-  targets = {rule.target for rule in rules if isinstance(rule, Rule)}
+  targets = set(_filled(rules))
   _refuse(targets - params.keys(), 'is missing in the weights')
   _refuse(params.keys() - targets, 'of the weights has no name there')
   return {
     rule.source: kept.get(rule.source, rule.value)
     if isinstance(rule, Fixed)
-    else np.asarray(rule.transform.back(params[rule.target]), order='C')
+    else np.asarray(_back(rule, params), order='C')
     for rule in rules
   }
 
 
 def judge(
   specs: Mapping[str, readers.Spec],
-  rules: Sequence[Rule | Fixed],
+  rules: Sequence[Row],
   shapes: Mapping[str, tuple[int, ...]],
 ) -> None:
   """Compares names, shapes and dtypes; no number is needed.
@@ -154,9 +204,7 @@ def judge(
     PortError: one of the five refusals; it names the tensor and its shapes.
   """
   sources = collections.Counter(rule.source for rule in rules)
-  targets = collections.Counter(
-    rule.target for rule in rules if isinstance(rule, Rule)
-  )
+  targets = collections.Counter(_filled(rules))
   _refuse([n for n, k in sources.items() if k > 1], 'is read by two rules')
   _refuse([n for n, k in targets.items() if k > 1], 'is filled by two rules')
   _refuse(targets.keys() - shapes.keys(), 'is none of the model')
@@ -171,7 +219,7 @@ def judge(
   _refuse(extra, 'of the checkpoint is no part of the model', held)
   for rule in rules:
     if held[rule.source] != wanted[rule.source]:
-      what = rule.target if isinstance(rule, Rule) else 'the computed table'
+      what = ', '.join(_targets(rule)) or 'the computed table'
       raise PortError(
         f'{rule.source} of the checkpoint is {held[rule.source]}, but '
         f'{what} of the model wants {wanted[rule.source]}'
@@ -185,15 +233,44 @@ def judge(
 
 
 def source_shapes(
-  rules: Iterable[Rule | Fixed], shapes: Mapping[str, tuple[int, ...]]
+  rules: Iterable[Row], shapes: Mapping[str, tuple[int, ...]]
 ) -> dict[str, tuple[int, ...]]:
   """Shapes that a state dict of the model has, by the source's names."""
   return {
     rule.source: rule.value.shape
     if isinstance(rule, Fixed)
-    else rule.transform.back(_hollow(shapes[rule.target])).shape
+    else _back(
+      rule, {target: _hollow(shapes[target]) for target in _targets(rule)}
+    ).shape
     for rule in rules
   }
+
+
+def _targets(rule):
+  """What a row fills, or is compared with."""
+  if isinstance(rule, Split):
+    return rule.targets
+  return () if isinstance(rule, Fixed) else (rule.target,)
+
+
+def _filled(rules):
+  return [
+    target
+    for rule in rules
+    if not isinstance(rule, Twin)
+    for target in _targets(rule)
+  ]
+
+
+def _parts(rule, x):
+  """A source as its row's targets want it, before they turn it."""
+  return np.split(x, len(rule.targets)) if isinstance(rule, Split) else [x]
+
+
+def _back(rule, arrays):
+  """A source of a row's targets."""
+  parts = [rule.transform.back(arrays[name]) for name in _targets(rule)]
+  return np.concatenate(parts) if isinstance(rule, Split) else parts[0]
 
 
 def _hollow(shape):

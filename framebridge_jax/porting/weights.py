@@ -5,6 +5,7 @@ costs 3 significant digits.  The config travels in the file's metadata, so that
 a weight file alone rebuilds its model.
 """
 
+import contextlib
 import json
 import os
 import pathlib
@@ -77,42 +78,64 @@ def save(
     temporary.unlink(missing_ok=True)
 
 
-def load(path: pathlib.Path) -> Weights:
-  """Reads a file that `save` wrote; arrays become float32.
+def load(
+  path: pathlib.Path, *, dtype: jax.typing.DTypeLike | None = jnp.float32
+) -> Weights:
+  """Reads a file that `save` wrote.
+
+  Args:
+    path: the file.
+    dtype: of the arrays; None leaves them as they are stored.
 
   Raises:
     WeightsError: the file is missing, damaged, or without a config.
   """
+  with _opened(path) as file:
+    config = _config(file, path)
+    flat, tables = {}, {}
+    for name in file.specs:
+      if name.startswith(_TABLES):
+        tables[name.removeprefix(_TABLES)] = file.read(name)
+      else:  # one at a time: a copy of all would be twice the file
+        flat[name] = jnp.asarray(file.read(name), dtype)
+  return Weights(traverse_util.unflatten_dict(flat, sep='/'), config, tables)
+
+
+def config_of(path: pathlib.Path) -> dict[str, Any]:
+  """The config of a file that `save` wrote; no array is read.
+
+  Raises:
+    WeightsError: as `load`.
+  """
+  with _opened(path) as file:
+    return _config(file, path)
+
+
+@contextlib.contextmanager
+def _opened(path):
   if not path.is_file():
     raise WeightsError(f'no weight file at {path}')
   try:
     with readers.open_safetensors(path) as file:
-      metadata = file.metadata
-      flat = {name: file.read(name) for name in file.specs}
+      yield file
+  except WeightsError:
+    raise
   except ValueError as error:
     raise WeightsError(
       f'{path} is not a whole safetensors file: {error}'
     ) from None
-  if 'config' not in metadata:
+
+
+def _config(file, path):
+  if 'config' not in file.metadata:
     raise WeightsError(
       f'{path} carries no config of framebridge_jax; it holds '
-      f'{len(flat)} arrays of another program'
+      f'{len(file.specs)} arrays of another program'
     )
   try:
-    config = dict(json.loads(metadata['config']))
+    return dict(json.loads(file.metadata['config']))
   except (ValueError, TypeError, RecursionError):
     raise WeightsError(f'the config in {path} cannot be read') from None
-  tables = {
-    name.removeprefix(_TABLES): flat.pop(name)
-    for name in list(flat)
-    if name.startswith(_TABLES)
-  }
-  flat = {name: jnp.asarray(x, jnp.float32) for name, x in flat.items()}
-  return Weights(
-    traverse_util.unflatten_dict(flat, sep='/'),
-    config,
-    tables,
-  )
 
 
 def fit(

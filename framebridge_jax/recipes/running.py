@@ -2,9 +2,12 @@
 
 import ml_collections
 
+from framebridge_jax.recipes import dataset
+
 
 def add(config: ml_collections.ConfigDict) -> None:
   """Adds the keys that a recipe changes only when it must."""
+  dataset.add(config)
   config.require = ''  # stop unless JAX computes on: cpu, gpu, tpu
   config.supervise = False  # start the run again when it dies
   config.verify = True  # hold a checkpoint that is read against its digests

@@ -70,6 +70,31 @@ def contact_sheet(
   return _border(np.vstack([_line(blocks) for blocks in lines]), _GAP, _PAPER)
 
 
+def sheet_of_clips(
+  rows: Sequence[tuple[str, clips.Video]], *, zoom: int
+) -> jaxtyping.UInt8[np.ndarray, 'rows columns 3']:
+  """Draws a row for each clip: its label, and its frames side by side.
+
+  Args:
+    rows: Labels and clips, alike in length and size.
+    zoom: Sheet pixels along the side of one pixel of a frame.
+
+  Raises:
+    ValueError: There is no row, or the clips differ.
+  """
+  shapes = {video.shape for _, video in rows}
+  if len(shapes) != 1:
+    raise ValueError(
+      f'a sheet of clips of shapes {sorted(shapes)}; give one or more, alike'
+    )
+  width = max(_text_width(label) for label, _ in rows) + _GAP
+  lines = []
+  for label, video in rows:
+    frames = np.hstack([_cell(frame, zoom, _PAPER) for frame in video])
+    lines.append(np.hstack([_text(label, width, len(frames)), frames]))
+  return _border(np.vstack(lines), _GAP, _PAPER)
+
+
 def strip(video: clips.Video) -> jaxtyping.UInt8[np.ndarray, 'h f*w 3']:
   """Lays the frames side by side, the first frame left."""
   return einops.rearrange(video, 'f h w c -> h (f w) c')

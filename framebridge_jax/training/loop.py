@@ -90,12 +90,14 @@ def train(
   saving: Saving,
   watch: Watch,
   logger: run_logging.Logger,
+  ahead: Callable[[Any], Any] = lambda batch: batch,
   flops: float | None = None,
   callbacks: Iterable[Callback] = (),
 ) -> states.TrainState:
   """Trains from the state's step to `schedule.num_steps`.
 
-  `batches` must stand at batch `step + data_offset`.  Metrics are fetched
+  `batches` must stand at batch `step + data_offset`; `ahead` is done to a
+  batch on the devices, before the step.  Metrics are fetched
   once a window, so that the device never waits for the host; a window is
   looked at before any checkpoint that contains it.
 
@@ -119,13 +121,13 @@ def train(
       with meter.waiting('input'):
         batch = next(batches)
       state, scalars = step_fn(
-        state, sharding.place_batch(batch, mesh), run.position(step)
+        state, ahead(sharding.place_batch(batch, mesh)), run.position(step)
       )
       meter.add(
         step,
         scalars,
         frames=math.prod(batch['video'].shape[:2]),
-        record={'batch': digest(batch)},
+        record={'batch': digest(batch), **_replaced(batch)},
       )
       run.after(step, meter)
       numbers: dict[str, float] = {}
@@ -146,6 +148,12 @@ def digest(batch: guards.HostBatch) -> str:
   for name in sorted(batch):
     content.update(np.ascontiguousarray(batch[name]))
   return content.hexdigest()
+
+
+def _replaced(batch):
+  """How many clips are shown in the place of damaged ones, if any."""
+  count = int(np.sum(batch.get('replaced', 0)))
+  return {'replaced': count} if count else {}
 
 
 class _Run:

@@ -88,6 +88,8 @@ class DenoiserLoss:
   ) -> tuple[Float[Array, ''], step.Scalars]:
     """Loss of a batch of `video` (uint8) and `label`, and its plain MSE.
 
+    A batch may hold the clips' `stride`, which a network can hear.
+
     With `time_bins` also `loss_by_time`, see `by_time`.
     """
     process = self.denoiser.process
@@ -108,6 +110,8 @@ class DenoiserLoss:
       ),
       arrays.normal_like(prior_keys, z0),
     )
+    if 'stride' in batch:
+      cond = cond._replace(stride=batch['stride'])
     zt = sde.perturb(process, z0, prior, t, arrays.normal_like(noise_keys, z0))
     seen = denoiser.Given(prior, cond, arrays.normal_like(view_keys, z0))
     answer = self.denoiser(params, zt, t, seen)

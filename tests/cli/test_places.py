@@ -132,8 +132,8 @@ def test_the_quickstart_places_its_own_keys_and_no_others():
   path = str(pathlib.Path(__file__).parents[2] / 'configs' / 'quickstart.py')
   lines = pathlib.Path(path).read_text('utf-8').splitlines()
   placed = []
-  for key, value in configs.flatten(configs.load_recipe(path)):
-    said = _said(f'{key} is {value!r}', path)
+  for key, _ in configs.flatten(configs.load_recipe(path)):
+    said = _said(f'{key} is wrong', path)
     if said.endswith(')'):
       line = lines[int(said.rpartition(':')[2].rstrip(')')) - 1]
       leaf = key.rpartition('.')[2]

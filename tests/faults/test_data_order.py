@@ -3,7 +3,6 @@
 import random
 import signal
 
-import grain
 import harm
 import psutil
 import pytest
@@ -29,9 +28,9 @@ def whole(tmp_path_factory):
 
 def _hashes(count, start=0, **changed):
   toy = toy_run.Toy(**KNOBS)
-  options = {'frames': 2, 'stride': 2, 'seed': 0, 'batch_size': toy.batch}
+  options = {'seed': 0, 'batch_size': toy.batch, 'start': start} | changed
   with pipeline.batches(
-    toy_run.source(toy.clips), start=start, **options, **changed
+    toy_run.source(toy.clips), toy_run.LOOK, **options
   ) as stream:
     return [loop.digest(next(stream)) for _ in range(count)]
 
@@ -126,9 +125,8 @@ def test_reading_processes_do_not_change_a_batch(want, num_workers, trial):
 @pytest.mark.parametrize('threads', [1, 16])
 @pytest.mark.parametrize('ready', [1, 8])
 def test_neither_threads_nor_batches_held_ready_change_a_batch(
-  want, threads, ready, monkeypatch, trial
+  want, threads, ready, trial
 ):
   with trial('another number of threads, or of batches held ready'):
-    options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=ready)
-    monkeypatch.setattr(pipeline, 'READING', options)
-    assert _hashes(COUNT) == want
+    reading = pipeline.Reading(num_threads=threads, prefetch=ready)
+    assert _hashes(COUNT, reading=reading) == want

@@ -10,13 +10,13 @@ import pytest
 import tiny
 from flax import traverse_util
 
-from framebridge_jax.cli import port as mode
 from framebridge_jax.models import latte
+from framebridge_jax.porting import family, readers, rules
 from framebridge_jax.porting import latte as rows
-from framebridge_jax.porting import readers, rules
 
 GOLDEN = pathlib.Path(__file__).parents[1] / 'golden'
 FRAMES, GRID, CHANNELS = 4, 4, 4
+CLIP = {'frames': 16, 'grid': 16, 'channels': 4}  # of the manifests
 FLOAT32 = np.dtype(np.float32)
 # What the shapes of each checkpoint must be understood as, from its README.
 FOUND = {
@@ -49,7 +49,8 @@ def _ported(name):
   arrays = dict(np.load(GOLDEN / f'{name}.npz'))
   config = json.loads(str(arrays['config']))
   with readers.open_weights(GOLDEN / f'{name}.pt') as reader:
-    found = rows.look(reader.specs, frames=FRAMES, channels=CHANNELS)
+    said = {'frames': FRAMES, 'channels': CHANNELS}
+    found = rows.look(reader.specs, {}, said)
     network = latte.Latte(
       patch=config['patch_size'],
       width=config['hidden_size'],
@@ -57,10 +58,8 @@ def _ported(name):
       heads=config['num_heads'],
       **found.options,
     )
-    table = rows.rows(
-      network, frames=FRAMES, grid=found.grid, layout=found.layout
-    )
-    shapes = mode.shapes_of(network, FRAMES, found.grid, CHANNELS)
+    table = rows.rows(network, found.layout, **found.facts)
+    shapes = rows.shapes(network, **found.facts)
     ported = rules.port(reader, table, shapes, FLOAT32)
   return arrays, network, found, table, ported
 
@@ -118,7 +117,8 @@ def test_networks_say_what_their_authors_say(name):
 def test_options_and_layout_are_read_off_the_shapes(name):
   _, _, found, _, _ = _ported(name)
   layout, options = FOUND[name]
-  assert found == rows.Found({**PLAIN, **options}, layout, GRID)
+  facts = {'frames': FRAMES, 'grid': GRID, 'channels': CHANNELS}
+  assert found == family.Found({**PLAIN, **options}, layout, facts)
 
 
 @pytest.mark.parametrize('name', FOUND)
@@ -160,12 +160,12 @@ FULL_SIZE = {
 
 @functools.cache
 def _shapes(network):
-  return mode.shapes_of(network, 16, 16, 4)
+  return rows.shapes(network, **CLIP)
 
 
 def _full(name):
   specs = {k: readers.Spec(v, FLOAT32) for k, v in MANIFESTS[name].items()}
-  found = rows.look(specs, frames=16, channels=4)
+  found = rows.look(specs, {}, CLIP)
   size = name.removeprefix('framebridge_').split('latte_')[1].split('_')[0]
   network = latte.MODELS[f'latte_{size}'](**found.options)
   return specs, found, network
@@ -183,8 +183,8 @@ def test_full_size_state_dicts_map_completely_both_ways(name):
     assert found.layout == 'fvdm'
   prior = name == 'framebridge_latte_s2_nwarp'
   assert (found.layout == 'framebridge_prior') == prior
-  assert found.grid == 16
-  table = rows.rows(network, frames=16, grid=16, layout=found.layout)
+  assert found.facts == CLIP
+  table = rows.rows(network, found.layout, **CLIP)
   rules.judge(specs, table, _shapes(network))
   back = rules.source_shapes(table, _shapes(network))
   assert back == MANIFESTS[name]
@@ -196,7 +196,7 @@ def test_there_are_the_eleven_manifests():
 
 def test_a_name_dropped_or_bent_in_a_manifest_is_found():
   specs, found, network = _full('latte_s2_class101')
-  table = rows.rows(network, frames=16, grid=16, layout=found.layout)
+  table = rows.rows(network, found.layout, **CLIP)
   name = 'blocks.3.mlp.fc1.weight'
   without = {k: v for k, v in specs.items() if k != name}
   bent = {**specs, name: specs[name]._replace(shape=(384, 1536))}
@@ -233,7 +233,7 @@ def test_a_checkpoint_of_something_else_is_named(changes, says):
     else:
       specs[name] = readers.Spec(shape, FLOAT32)
   with pytest.raises(rules.PortError, match=says):
-    rows.look(specs, frames=16, channels=4)
+    rows.look(specs, {}, CLIP)
 
 
 def test_a_text_projection_is_ported_with_its_width():
@@ -243,9 +243,9 @@ def test_a_text_projection_is_ported_with_its_width():
   shape = (384, 77 * 768)
   specs['text_embedding_projection.1.weight'] = readers.Spec(shape, FLOAT32)
   specs['text_embedding_projection.1.bias'] = readers.Spec((384,), FLOAT32)
-  found = rows.look(specs, frames=16, channels=4)
+  found = rows.look(specs, {}, CLIP)
   assert found.options['text_width'] == 59136
   assert found.options['classes'] == 0
   network = latte.MODELS['latte_s2'](**found.options)
-  table = rows.rows(network, frames=16, grid=16, layout='latte')
+  table = rows.rows(network, 'latte', **CLIP)
   rules.judge(specs, table, _shapes(network))

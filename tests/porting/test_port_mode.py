@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import pathlib
 
 import jax
@@ -15,6 +14,7 @@ from flax import traverse_util
 
 from framebridge_jax.cli import port as mode
 from framebridge_jax.models import latte
+from framebridge_jax.porting import latte as rows
 from framebridge_jax.porting import readers, table, weights
 from framebridge_jax.recipes import port as recipe
 
@@ -31,7 +31,7 @@ def tiny_model(monkeypatch):
     'depth': golden['depth'],
     'heads': golden['num_heads'],
   }
-  monkeypatch.setitem(table.PORTS, 'latte_golden', size)
+  monkeypatch.setitem(table.PORTS, 'latte_golden', table.Port('latte', size))
   monkeypatch.setitem(
     latte.MODELS,
     'latte_golden',
@@ -95,8 +95,8 @@ def test_a_port_leaves_weights_a_checkpoint_and_a_report(tmp_path):
   assert report['model'] == model
   network = latte.MODELS[model.pop('name')](**model)
   flat = traverse_util.flatten_dict(loaded.params['params'], sep='/')
-  assert {n: x.shape for n, x in flat.items()} == mode.shapes_of(
-    network, 4, loaded.config['grid'], 4
+  assert {n: x.shape for n, x in flat.items()} == rows.shapes(
+    network, frames=4, grid=loaded.config['grid'], channels=4
   )
   assert report['parameters'] == weights.count(loaded.params)
 
@@ -252,7 +252,7 @@ def test_a_port_that_fails_half_way_leaves_what_was_there(
 
 
 def test_what_a_killed_port_left_goes_with_the_next(tmp_path):
-  for pid in (os.getpid(), 1 << 30):
+  for pid in (1 << 29, 1 << 30):
     (tmp_path / f'.port.{pid}' / 'checkpoint').mkdir(parents=True)
   mode.run(_config(GOLDEN / 'latte_tiny_class.pt'), tmp_path)
   assert len(list(tmp_path.iterdir())) == 3
@@ -293,8 +293,9 @@ def test_the_report_says_which_state_it_was_and_what_was_passed_over(tmp_path):
 @pytest.mark.parametrize('layout', ['latte', 'fvdm', 'framebridge_prior'])
 def test_weights_of_a_run_go_back_and_come_again(tmp_path, layout):
   """They have no tables with them: those of the run's clips are computed."""
-  size = table.PORTS['latte_golden']
-  shapes = mode.shapes_of(latte.Latte(**size, classes=3), 4, 4, 3)
+  size = table.PORTS['latte_golden'].size
+  network = latte.Latte(**size, classes=3)
+  shapes = rows.shapes(network, frames=4, grid=4, channels=3)
   rng = np.random.default_rng(0)
   params = {n: rng.normal(size=s).astype(np.float32) for n, s in shapes.items()}
   config = {

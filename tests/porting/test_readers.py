@@ -68,7 +68,7 @@ def test_a_name_with_and_without_prefix_is_refused(tmp_path):
   [
     ('none.pt', 'no checkpoint at'),
     ('x.npz', "ends in '.npz', want one of .safetensors"),
-    ('empty', 'holds 0 safetensors indices, want one'),
+    ('empty', r'of safetensors, or none \(none\); name the file'),
   ],
 )
 def test_a_path_that_cannot_be_a_checkpoint_says_so(tmp_path, name, says):

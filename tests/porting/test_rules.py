@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from framebridge_jax.porting import readers, rules
-from framebridge_jax.porting.rules import Fixed, Rule
+from framebridge_jax.porting.rules import Fixed, Rule, Split
 
 RNG = np.random.default_rng(0)
 FLOAT32 = np.dtype(np.float32)
@@ -230,3 +230,66 @@ def test_nothing_is_read_before_all_names_and_shapes_are_judged():
 def test_many_differences_are_counted():
   with pytest.raises(rules.PortError, match=re.escape('(and 4 more)')):
     _port({})
+
+
+STACK = {'stack': RNG.normal(size=(6, 4)).astype(np.float32)}
+STACKED = [Split('stack', ('q/kernel', 'k/kernel'), rules.linear)]
+APART = {'q/kernel': (4, 3), 'k/kernel': (4, 3)}
+
+
+def test_a_stacked_source_comes_apart_on_its_first_axis():
+  ported = _port(STACK, STACKED, APART)
+  stack = STACK['stack']
+  np.testing.assert_array_equal(ported.params['q/kernel'], stack[:3].T)
+  np.testing.assert_array_equal(ported.params['k/kernel'], stack[3:].T)
+  assert [(x.source, x.target) for x in ported.lines] == [
+    ('stack', 'q/kernel'),
+    ('stack', 'k/kernel'),
+  ]
+  assert ported.lines[0].source_shape == (6, 4)
+  assert ported.lines[0].target_shape == (4, 3)
+  assert len({x.sha256 for x in ported.lines}) == 1
+
+
+def test_a_stacked_source_goes_back_to_the_bit():
+  ported = _port(STACK, STACKED, APART)
+  back = rules.export(ported.params, {}, STACKED)
+  assert back.keys() == {'stack'}
+  assert back['stack'].tobytes() == STACK['stack'].tobytes()
+  assert rules.source_shapes(STACKED, APART) == {'stack': (6, 4)}
+
+
+@pytest.mark.parametrize(
+  ('state', 'table', 'shapes', 'says'),
+  [
+    (
+      {'stack': STACK['stack'][:5]},
+      STACKED,
+      APART,
+      r'\(5, 4\), but q/kernel, k/kernel of the model wants \(6, 4\)',
+    ),
+    (STACK, STACKED, {**APART, 'v/kernel': (4, 3)}, 'v/kernel .* by no rule'),
+    (STACK, STACKED, {'q/kernel': (4, 3)}, 'k/kernel is none of the model'),
+    (
+      STACK,
+      [*STACKED, Rule('other', 'k/kernel', rules.linear)],
+      APART,
+      'k/kernel is filled by two rules',
+    ),
+    (
+      STACK,
+      [Rule('stack', 'q/kernel', rules.linear), *STACKED],
+      APART,
+      'stack is read by two rules',
+    ),
+  ],
+)
+def test_a_stacked_source_is_refused_as_others_are(state, table, shapes, says):
+  with pytest.raises(rules.PortError, match=says):
+    _port(state, table, shapes)
+
+
+def test_a_stacked_source_of_which_a_part_is_gone_cannot_go_back():
+  params = {'q/kernel': np.zeros((4, 3), np.float32)}
+  with pytest.raises(rules.PortError, match='k/kernel is missing in the'):
+    rules.export(params, {}, STACKED)

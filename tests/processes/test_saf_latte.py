@@ -17,7 +17,6 @@ from flax import traverse_util
 import teachers
 import toys
 from framebridge_jax import denoiser
-from framebridge_jax.cli import port as mode
 from framebridge_jax.models import latte
 from framebridge_jax.porting import latte as rows
 from framebridge_jax.porting import readers, rules
@@ -36,7 +35,8 @@ def _ported(name):
   """A golden's network and its parameters."""
   config = json.loads(str(np.load(GOLDEN / f'{name}.npz')['config']))
   with readers.open_weights(GOLDEN / f'{name}.pt') as reader:
-    found = rows.look(reader.specs, frames=FRAMES, channels=SHAPE[-1])
+    said = {'frames': FRAMES, 'channels': SHAPE[-1]}
+    found = rows.look(reader.specs, {}, said)
     network = latte.Latte(
       patch=config['patch_size'],
       width=config['hidden_size'],
@@ -46,8 +46,8 @@ def _ported(name):
     )
     ported = rules.port(
       reader,
-      rows.rows(network, frames=FRAMES, grid=found.grid, layout=found.layout),
-      mode.shapes_of(network, FRAMES, found.grid, SHAPE[-1]),
+      rows.rows(network, found.layout, **found.facts),
+      rows.shapes(network, **found.facts),
       np.dtype(np.float32),
     )
   flat = {f'params/{n}': jnp.asarray(x) for n, x in ported.params.items()}

@@ -117,3 +117,23 @@ def test_interrupted_write_keeps_the_old_file(tmp_path, monkeypatch):
     sheets.write_png(path, np.ones((2, 2, 3), np.uint8))
   assert path.read_bytes() == before
   assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_sheet_of_clips_has_a_row_a_clip_in_its_order():
+  rows = [(f'clip {i}', row.ours) for i, row in enumerate(_rows(3))]
+  sheet = sheets.sheet_of_clips(rows, zoom=ZOOM)
+  places = np.array(
+    [[_place(sheet, frame) for frame in video] for _, video in rows]
+  )
+  tops, lefts = places[..., 0], places[..., 1]
+  assert (tops == tops[:, :1]).all()
+  assert (np.diff(tops[:, 0]) > 0).all()
+  assert (lefts == lefts[:1]).all()
+  assert (np.diff(lefts[0]) > 0).all()
+
+
+def test_clips_of_other_shapes_do_not_share_a_sheet():
+  one, two = _rows(2)
+  for rows in ([], [('a', one.ours), ('b', two.ours[:2])]):
+    with pytest.raises(ValueError, match='a sheet of clips of shapes'):
+      sheets.sheet_of_clips(rows, zoom=1)

@@ -9,8 +9,10 @@ import tiny
 
 import toy_losses
 import toys
+from framebridge_jax import denoiser
 from framebridge_jax.processes import (
   diffusion,
+  priors,
   schedules,
   times,
 )
@@ -25,6 +27,15 @@ class NanWhereKnown(nn.Module):
     weight = self.param('weight', nn.initializers.ones_init(), (1,) * z.ndim)
     known = (t == 0)[:, :, None, None, None]
     return jnp.where(known, jnp.nan, weight * z)
+
+
+class SaysStride(nn.Module):
+  """Answers with the stride that it hears, and no motion."""
+
+  @nn.compact
+  def __call__(self, z, t, cond):
+    stride = cond.stride.astype(z.dtype)[:, None, None, None, None]
+    return jnp.broadcast_to(stride, z.shape)
 
 
 class SaysLabel(nn.Module):
@@ -156,3 +167,19 @@ def test_labels_that_are_kept_are_seen_as_they_are():
   value, _ = tiny.quick_jit(loss)({}, batch, toy_losses.keys())
   want = np.mean(np.asarray(batch['label'], np.float64) ** 2)
   assert value == pytest.approx(want, rel=1e-6)
+
+
+def test_a_network_hears_the_stride_of_its_batch_and_else_the_given_one():
+  prior = denoiser.Formula(prior=priors.replicate)
+
+  def value(given, **said):
+    loss = toy_losses.make(
+      SaysStride(),
+      conditioning=denoiser.Conditioning(prior=prior, stride=given),
+    )
+    batch = toy_losses.make_batch(2) | said
+    return float(loss({}, batch, toy_losses.keys(2))[0])
+
+  said = jnp.array([3.0, 3.0])
+  assert value(1.0, stride=said) == value(None, stride=said) == value(3.0)
+  assert value(1.0) != value(3.0)

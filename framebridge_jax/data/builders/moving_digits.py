@@ -63,7 +63,7 @@ def open_records(
 
 
 class Records:
-  """Clips by number: `{'video': uint8 [f, h, w, 3], 'label', 'scene'}`."""
+  """Clips by number, see `sources.Records`, and their `scene`."""
 
   def __init__(self, rows, frames: int):
     self._rows = rows
@@ -75,8 +75,13 @@ class Records:
   def __getitem__(self, index) -> dict:
     row = self._rows[index]
     return {
-      'video': clips.decode_strip(row['clip'], frames=self._frames),
+      'video': clips.Decoded(
+        clips.decode_strip(row['clip'], frames=self._frames)
+      ),
       'label': int(row['label']),
+      'caption': '',
+      'name': f'scene {row["scene"]}',
+      'fps': 0.0,
       'scene': int(row['scene']),
     }
 
@@ -122,4 +127,3 @@ WORLDS = {
   'textured32': digit_world.World(),
   'textured64': digit_world.World(size=64),
 }
-MovingDigits.BUILDER_CONFIGS = [make_config(world) for world in WORLDS]
