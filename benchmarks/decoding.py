@@ -1,6 +1,6 @@
 """Measures how fast clips are decoded, and that memory stays flat.
 
-  python benchmarks/decoding.py                        # 5 minutes
+  python benchmarks/decoding.py                        # 6 minutes
   python benchmarks/decoding.py --videos /path/to/mp4s --clips 10000
 
 Windows of 16 frames, every third, at 256 pixels, are read from videos of four

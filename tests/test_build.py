@@ -149,3 +149,21 @@ def test_a_sample_s_key_is_its_id_s_whatever_the_batch():
   np.testing.assert_array_equal(
     *(jax.random.key_data(keys)[-1] for keys in (alone, many))
   )
+
+
+@pytest.mark.parametrize(
+  ('dataset', 'data_dir', 'places'),
+  [
+    ('folder', 'a,b', [('folder', 'a,b')]),
+    ('ucf101:fold=02', '', [('ucf101', '')]),
+    ('ucf101+webvid', 'a,gs://b', [('ucf101', 'a'), ('webvid', 'gs://b')]),
+    ('ucf101+webvid', '', [('ucf101', ''), ('webvid', '')]),
+    ('folder+folder', 'a,b', [('folder0', 'a'), ('folder1', 'b')]),
+  ],
+)
+def test_each_data_set_has_a_name_of_its_own_and_a_folder(
+  dataset, data_dir, places
+):
+  config = quickstart.get_config()
+  config.dataset, config.data_dir = dataset, data_dir
+  assert build.data_places(config) == places
