@@ -261,7 +261,7 @@ def make_task(
     conditioning=make_conditioning(config),
     given=(0,),
     pad_to=num_steps,
-    start_noise=start_noise,
+    motion=generate.Motion(start_noise=start_noise),
   )
 
 

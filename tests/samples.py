@@ -95,7 +95,7 @@ def draw(
     conditioning=changes.pop('conditioning', toys.conditioning()),
     given=changes.pop('given', None),
     pad_to=changes.pop('pad_to', 8),
-    start_noise=changes.pop('start_noise', 1.0),
+    motion=generate.Motion(**changes.pop('motion', {})),
   )
   given = {
     'source': source,

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from framebridge_jax import arrays
 from framebridge_jax.arrays import FrameMask, FrameTime, Latents
@@ -33,6 +33,9 @@ class Answer(NamedTuple):
 
 
 Denoise = Callable[[Latents, FrameTime], Answer]
+Noise = Callable[[Array], Latents]  # of a step
+Times = Float[Array, 'rows b f']
+Step = Int[Array, '']
 
 
 @runtime_checkable
@@ -78,22 +81,56 @@ def run(
   process: sde.Process,
   denoise: Denoise,
   zt: Latents,
-  times: Float[Array, 'steps b f'],
+  times: Times,
   *,
   prior: Latents,
-  noise: Callable[[Array], Latents],
+  noise: Noise,
 ) -> Latents:
   """Takes zt from times[0] to times[-1] along the plan.
 
   `noise(k)` gives step k's unit noise.  Steps in which no frame moves never
   call the network, so plans may be padded.
   """
+  state = begin(sampler, process, zt, times, prior=prior)
+  state = walk(
+    sampler, process, denoise, state, times, prior=prior, noise=noise
+  )
+  return end(process, state, zt, times, prior=prior)
 
-  def shift(t):
-    return arrays.expand_like(process.marginal(t).b, zt) * prior
+
+def begin(
+  sampler: Sampler,
+  process: sde.Process,
+  zt: Latents,
+  times: Times,
+  *,
+  prior: Latents,
+) -> Any:
+  """The state at times[0]."""
+  return sampler.init(zt - _shift(process, times[0], prior))
+
+
+def walk(
+  sampler: Sampler,
+  process: sde.Process,
+  denoise: Denoise,
+  state: Any,
+  times: Times,
+  *,
+  prior: Latents,
+  noise: Noise,
+  span: tuple[Step, Step] | None = None,
+) -> Any:
+  """Takes a state along the plan, or along the steps `span[0] <= k < span[1]`.
+
+  The span is data: one program walks the plan at once and in parts, with
+  results equal to the bit.
+  """
+  steps = jnp.arange(times.shape[0] - 1)
+  first, last = (0, len(steps)) if span is None else span
 
   def centred(y, t):
-    return denoise(y + shift(t), t)
+    return denoise(y + _shift(process, t, prior), t)
 
   def advance(state, k, t, s):
     new = sampler.step(process, centred, state, s=s, t=t, noise=noise(k))
@@ -101,17 +138,38 @@ def run(
 
   def body(state, x):
     k, t, s = x
-    moving = jnp.any(s < t)
+    moving = jnp.any(s < t) & (first <= k) & (k < last)
     state = jax.lax.cond(
       moving, advance, lambda state, *_: state, state, k, t, s
     )
     return state, None
 
-  state = sampler.init(zt - shift(times[0]))
-  steps = jnp.arange(times.shape[0] - 1)
   state, _ = jax.lax.scan(body, state, (steps, times[:-1], times[1:]))
+  return state
+
+
+def end(
+  process: sde.Process,
+  state: Any,
+  zt: Latents,
+  times: Times,
+  *,
+  prior: Latents,
+) -> Latents:
+  """The latents at times[-1]; frames that the plan never moved are zt's."""
   moved = arrays.expand_like(times[-1] < times[0], zt)
-  return jnp.where(moved, state.y + shift(times[-1]), zt)
+  return jnp.where(moved, latents(process, state, times[-1], prior=prior), zt)
+
+
+def latents(
+  process: sde.Process, state: Any, t: FrameTime, *, prior: Latents
+) -> Latents:
+  """What a state at times t stands for."""
+  return state.y + _shift(process, t, prior)
+
+
+def _shift(process, t, prior):
+  return arrays.expand_like(process.marginal(t).b, prior) * prior
 
 
 def hold(moves: FrameMask, new: Any, old: Any) -> Any:

@@ -3,26 +3,50 @@
 Static, by value: the denoiser, the sampler and which kinds of guidance there
 are.  Everything else is an array, so step counts (up to the plan's padding),
 tasks, guidance scales and seeds share one compilation.
+
+A loop that is watched walks in parts of the program that walks it at once, so
+that watching changes no bit of the result.
 """
 
 import dataclasses
-import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, PyTree
+from jaxtyping import PyTree
 
 from framebridge_jax import arrays, denoiser
-from framebridge_jax.arrays import FrameMask, Labels, Latents, SampleKeys
-from framebridge_jax.processes import sde
-from framebridge_jax.samplers import grids, guidance, loop
-from framebridge_jax.tasks import inputs, plans
+from framebridge_jax.arrays import Labels, Latents, SampleKeys
+from framebridge_jax.samplers import grids, loop
+from framebridge_jax.tasks import inputs, plans, programs
 
-# Purposes of a sample's noise.
-_START, _WALK, _PRIOR, _VIEW, _HIDDEN = range(5)
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Motion:
+  """What makes clips move more or less; the defaults change nothing.
+
+  Attributes:
+    temperature: scale of all noise that frames set out with or are given on
+      the way.
+    start_noise: scale of what they set out with.  At the start of
+      FrameBridge's public grid its code has 0.
+    image_noise: standard deviation of noise on the given frames, where prior
+      and condition are made of them (FrameBridge Table 7).
+    known_time: share of T at which known frames are shown to the network; they
+      come back as they are all the same.
+    stride: that the network hears; None: the one it was trained with.
+  """
+
+  temperature: float = 1.0
+  start_noise: float = 1.0
+  image_noise: float = 0.0
+  known_time: float = 0.0
+  stride: float | None = None
+
+
+STILL = Motion()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -36,8 +60,7 @@ class Task:
     given: frames that the conditioning may read; None: the known ones.  With
       FrameBridge's own recipe the first frame is given, and made anew.
     pad_to: steps of the compiled loop; plans up to this length share it.
-    start_noise: scale of the noise that frames set out with.  1 is right; at
-      the start of FrameBridge's public grid its code has 0.
+    motion: how freely.
   """
 
   plan: plans.Plan
@@ -45,7 +68,7 @@ class Task:
   conditioning: denoiser.Conditioning
   pad_to: int
   given: tuple[int, ...] | None = None
-  start_noise: float = 1.0
+  motion: Motion = STILL
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -89,6 +112,44 @@ class Guidance:
     return tuple(name for name, wanted in needed.items() if wanted)
 
 
+class Preview(NamedTuple):
+  """What a clip looks like on the way.
+
+  Attributes:
+    step: steps taken.
+    num_steps: of the plan.
+    x0: the denoiser's answer there, in latents; known frames as they are.
+  """
+
+  step: int
+  num_steps: int
+  x0: Latents
+
+
+class CancelledError(Exception):
+  """Whoever watched wanted no more.
+
+  Attributes:
+    preview: what was seen last.
+  """
+
+  def __init__(self, preview: Preview):
+    super().__init__(f'cancelled after step {preview.step}')
+    self.preview = preview
+
+
+class Watch(NamedTuple):
+  """Looks on while clips are made.
+
+  Attributes:
+    see: is shown a preview; `False` ends the sampling.
+    every: steps from one preview to the next.
+  """
+
+  see: Callable[[Preview], bool | None]
+  every: int
+
+
 def generate(
   model: denoiser.Denoiser,
   sampler: loop.Sampler,
@@ -100,6 +161,7 @@ def generate(
   keys: SampleKeys,
   guide: Guidance,
   null_label: int,
+  watch: Watch | None = None,
 ) -> Latents:
   """Samples one clip a key; known frames of `source` come back bit for bit.
 
@@ -109,150 +171,62 @@ def generate(
     variables: of the network.
     task: what is known and when each frame moves.
     source: clean latents; read are known frames, and those that set out part
-      of the way.
+      of the way.  Less than float32 is computed with in float32.
     label: class of each clip.
     keys: one a sample: its noise is the same in any batch, on any devices.
     guide: strengths of guidance.
     null_label: the class that guidance pushes away from: no class, or one
       that is not wanted.
+    watch: sees previews, which cost one call of the network each and change
+      nothing.
 
   Raises:
     ValueError: an argument has another shape or holds other things than it
       should, a bridge is to start without a known frame or to be guided by
       its history, or the prediction says nothing where the plan starts.
+    CancelledError: `watch` ended it.
   """
   inputs.check_clips(source, label, keys, null_label)
   inputs.check_task(task, frames=source.shape[1])
-  given = np.all(task.plan == 1, axis=0)
-  if task.given is not None:
-    given = np.isin(np.arange(task.plan.shape[1]), task.given)
-  times = plans.time_plan(
-    task.plan, task.grid, batch=len(source), pad_to=task.pad_to
-  )
+  known, given = masks(task)
   inputs.check_start(model, task, given, guide)
-  of_clips = functools.partial(np.broadcast_to, shape=source.shape[:2])
-  return _sample(
-    _How(model, sampler, task.conditioning, guide.kinds),
-    variables,
-    _Clips(
-      source=source,
-      given=jnp.asarray(of_clips(given)),
-      kept=jnp.asarray(of_clips(task.plan[0] > 0)),
-      times=jnp.asarray(times),
-      start_noise=jnp.asarray(task.start_noise, jnp.float32),
-      label=jnp.asarray(label, jnp.int32),
-      null_label=jnp.asarray(null_label, jnp.int32),
-      strengths={
-        name: jnp.asarray(value, jnp.float32)
-        for name, value in dataclasses.asdict(guide).items()
-      },
-      keys=keys,
-    ),
+  doubts = ('doubt',) if task.motion.known_time else ()
+  how = programs.How(
+    model, sampler, task.conditioning, (*guide.kinds, *doubts)
   )
+  clips = programs.lay_out(
+    source,
+    {'known': known, 'given': given, 'kept': task.plan[0] > 0},
+    plans.time_plan(
+      task.plan, task.grid, batch=len(source), pad_to=task.pad_to
+    ),
+    {**dataclasses.asdict(task.motion), **dataclasses.asdict(guide)},
+    label=label,
+    null_label=null_label,
+    keys=keys,
+  )
+  walk = programs.prepare(how, variables, clips)
+  steps = len(task.plan) - 1
+  every = steps if watch is None else watch.every
+  for first in range(0, steps, every):
+    last = min(first + every, steps)
+    walk = programs.advance(how, variables, clips, walk, (first, last))
+    if watch is not None and last < steps:
+      x0 = programs.glance(how, variables, clips, walk, last)
+      preview = Preview(last, steps, x0)
+      if watch.see(preview) is False:
+        raise CancelledError(preview)
+  return programs.finish(how, clips, walk)
+
+
+def masks(task: Task) -> tuple[np.ndarray, np.ndarray]:
+  """Which frames come back as they are, and which the conditioning reads."""
+  known = np.all(task.plan == 1, axis=0)
+  if task.given is None:
+    return known, known
+  return known, np.isin(np.arange(len(known)), task.given)
 
 
 def sample_keys(seed: int, ids: Sequence[int] | np.ndarray) -> SampleKeys:
   """One key a sample id, whatever batch it is drawn in."""
   return arrays.sample_keys(jax.random.key(seed), jnp.asarray(ids, jnp.int32))
-
-
-def walk_noise(keys: SampleKeys, step: Array, like: Latents) -> Latents:
-  """Unit noise of one step, from the samples' keys alone."""
-  return arrays.normal_like(arrays.fold(arrays.fold(keys, _WALK), step), like)
-
-
-class _How(NamedTuple):
-  """What is compiled for, by value."""
-
-  model: denoiser.Denoiser
-  sampler: loop.Sampler
-  conditioning: denoiser.Conditioning
-  kinds: tuple[str, ...]
-
-
-class _Clips(NamedTuple):
-  """What crosses the jit besides the variables."""
-
-  source: Latents
-  given: FrameMask
-  kept: FrameMask
-  times: Float[Array, 'rows b f']
-  start_noise: Float[Array, '']
-  label: Labels
-  null_label: Int[Array, '']
-  strengths: dict[str, Float[Array, '']]
-  keys: SampleKeys
-
-  def noise(self, purpose: int) -> Latents:
-    """Unit noise for one purpose."""
-    return arrays.normal_like(arrays.fold(self.keys, purpose), self.source)
-
-
-@functools.partial(jax.jit, static_argnames='how')
-def _sample(how: _How, variables: PyTree, clips: _Clips) -> Latents:
-  process, source = how.model.process, clips.source
-  prior, cond = how.conditioning(
-    variables, source, clips.given, clips.label, clips.noise(_PRIOR)
-  )
-  # Other frames of the source are no one's business, not even as noise: they
-  # set out from the prior, or from noise alone where there is no prior.
-  end = jnp.full_like(clips.times[0], process.schedule.T)
-  pulled = arrays.expand_like(process.marginal(end).b, prior)
-  kept = arrays.expand_like(clips.kept, source)
-  zt = sde.perturb(
-    process,
-    jnp.where(kept, source, pulled * prior),
-    prior,
-    clips.times[0],
-    clips.start_noise * clips.noise(_START),
-  )
-  return loop.run(
-    how.sampler,
-    process,
-    _guided(how, variables, clips, prior, cond),
-    zt,
-    clips.times,
-    prior=prior,
-    noise=lambda step: walk_noise(clips.keys, step, source),
-  )
-
-
-def _guided(how, variables, clips, prior, cond):
-  """The denoiser, pushed by one kind of guidance after the other."""
-  strengths, T = clips.strengths, how.model.process.schedule.T
-
-  def bound(cond):
-    seen = denoiser.Given(prior, cond, clips.noise(_VIEW))
-    return how.model.bind(variables, seen)
-
-  strong = guided = bound(cond)
-  if 'label' in how.kinds:
-    null = jnp.full_like(clips.label, clips.null_label)
-    weak = bound(cond._replace(label=null))
-    guided = guidance.extrapolate(guided, weak, strengths['scale'])
-  if 'history' in how.kinds:
-    weak = _forgetful(how, variables, clips, bound)
-    guided = guidance.extrapolate(guided, weak, strengths['history'])
-  if 'rescale' in how.kinds:
-    guided = guidance.rescale(guided, strong, strengths['rescale'])
-  if 'interval' in how.kinds:
-    low, high = ((1 - strengths[name]) * T for name in ('stop', 'start'))
-    guided = guidance.between(guided, strong, low, high)
-  return guided
-
-
-def _forgetful(how, variables, clips, bound):
-  """The denoiser that knows no frame: noise at T stands in their place."""
-  process, given = how.model.process, clips.given
-  nothing, T = jnp.zeros_like(clips.source), process.schedule.T
-  hidden = sde.perturb(
-    process,
-    nothing,
-    nothing,
-    jnp.full_like(clips.times[0], T),
-    clips.noise(_HIDDEN),
-  )
-  _, blind = how.conditioning(
-    variables, nothing, jnp.zeros_like(given), clips.label, nothing
-  )
-  return guidance.forgetful(bound(blind), given, hidden, T)

@@ -41,6 +41,7 @@ def check_task(task: Any, *, frames: int) -> None:
       f'task.grid is {type(task.grid).__name__}, want a function of progress; '
       f'the rows of samplers.grids.GRIDS make one'
     )
+  _check_motion(task.motion, task.conditioning)
 
 
 def check_start(
@@ -70,4 +71,22 @@ def check_start(
       f'no signal is left at t = {start[deaf].max():g}, where a prediction of '
       f'noise says nothing about the clip; start below it, or use a model '
       f'that predicts v or x0'
+    )
+
+
+def _check_motion(motion, conditioning):
+  """Numbers that a clip can be made with, and a stride that can be heard."""
+  for name in ('temperature', 'start_noise', 'image_noise'):
+    value = getattr(motion, name)
+    if not 0 <= value < float('inf'):
+      raise ValueError(f'{name} is {value:g}, want a number of at least 0')
+  if not 0 <= motion.known_time < 1:
+    raise ValueError(
+      f'known_time is {motion.known_time:g}, want a share of the way from 0 '
+      f'to below 1'
+    )
+  if motion.stride is not None and conditioning.stride is None:
+    raise ValueError(
+      f'stride is {motion.stride:g} and this model hears none; leave it out, '
+      f'or train one with model.stride=True'
     )

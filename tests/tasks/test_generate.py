@@ -13,7 +13,7 @@ import samples
 import toys
 from framebridge_jax.processes import clocks
 from framebridge_jax.samplers import ancestral, grids
-from framebridge_jax.tasks import generate, plans
+from framebridge_jax.tasks import generate, plans, programs
 from framebridge_jax.training import sharding
 
 B, PAD = 8, 6
@@ -83,11 +83,11 @@ def _relative(got, want):
 
 def test_a_sample_s_noise_is_bit_equal_alone_and_among_eight():
   keys = samples.keys(range(B))
-  together = generate.walk_noise(keys, jnp.asarray(4), _source())
+  together = programs.walk_noise(keys, jnp.asarray(4), _source())
   for row in (0, 5):
-    alone = generate.walk_noise(keys[row : row + 1], jnp.asarray(4), _source(1))
+    alone = programs.walk_noise(keys[row : row + 1], jnp.asarray(4), _source(1))
     np.testing.assert_array_equal(alone[0], together[row])
-  other = generate.walk_noise(keys, jnp.asarray(5), _source())
+  other = programs.walk_noise(keys, jnp.asarray(5), _source())
   assert np.abs(np.corrcoef(other.ravel(), together.ravel())[0, 1]) < 0.1
 
 
@@ -96,9 +96,9 @@ def test_noise_is_bit_equal_on_one_and_on_four_devices():
   keys, like = jax.device_put(
     (samples.keys(range(B)), _source()), sharding.batch_sharding(mesh)
   )
-  split = jax.jit(generate.walk_noise)(keys, jnp.asarray(4), like)
+  split = jax.jit(programs.walk_noise)(keys, jnp.asarray(4), like)
   assert len(split.sharding.device_set) == 4
-  whole = generate.walk_noise(samples.keys(range(B)), jnp.asarray(4), _source())
+  whole = programs.walk_noise(samples.keys(range(B)), jnp.asarray(4), _source())
   np.testing.assert_array_equal(split, whole)
 
 

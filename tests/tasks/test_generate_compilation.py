@@ -1,12 +1,13 @@
 """One compilation serves many samples: what may not trace again."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import samples
 from framebridge_jax.samplers import table as samplers
-from framebridge_jax.tasks import generate, plans
+from framebridge_jax.tasks import generate, plans, programs
 
 # What must not compile again.  The loop is long, so that a network that is
 # traced once a step would show.
@@ -45,13 +46,8 @@ def test_one_compilation_serves_scales_seeds_tasks_and_step_counts(
     )
 
   # What jit traces once it compiles once; compiling all would take minutes.
-  compiled = generate._sample
-
-  def traced(*args):
-    out = compiled.eval_shape(*args)
-    return jnp.zeros(out.shape, out.dtype)
-
-  monkeypatch.setattr(generate, '_sample', traced)
+  for name in ('prepare', 'advance', 'finish'):
+    monkeypatch.setattr(programs, name, _traced(getattr(programs, name)))
   samples.TRACES.clear()
   run(plans.image_to_video(5, 4))
   first = len(samples.TRACES)
@@ -61,9 +57,17 @@ def test_one_compilation_serves_scales_seeds_tasks_and_step_counts(
   assert 0 < first < LONG / 2
 
 
+def _traced(compiled):
+  def program(*args):
+    shapes = compiled.eval_shape(*args)
+    return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+
+  return program
+
+
 def test_one_compilation_serves_all_of_these_in_fact():
   sampler = samplers.SAMPLERS['dbim3']()
-  before = generate._sample._cache_size()
+  before = programs.advance._cache_size()
   for changes in ({'plan': plans.image_to_video(5, 4)}, *RUNS):
     got = samples.draw(
       samples.make(samples.BRIDGE),
@@ -74,4 +78,4 @@ def test_one_compilation_serves_all_of_these_in_fact():
       keys=samples.keys(range(2), changes.get('seed', 0)),
     )
     assert np.isfinite(got).all()
-  assert generate._sample._cache_size() == before + 1
+  assert programs.advance._cache_size() == before + 1

@@ -29,7 +29,7 @@ def test_start_noise_scales_what_frames_set_out_with(noise):
     samples.ONE_STEP,
     {},
     grid=grids.framebridge(samples.BRIDGE, 1),
-    start_noise=noise,
+    motion={'start_noise': noise},
     source=source,
   )
   t = 1000 / 1001
