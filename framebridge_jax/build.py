@@ -36,6 +36,8 @@ WEIGHTS = {'quickstart_base': ASSETS / 'quickstart_base.safetensors'}
 AS_FOUND = -1  # classes: as many as the data have
 NEURAL = 'neural'  # the prior that a network predicts
 DTYPES = {'float32': jnp.float32, 'bfloat16': jnp.bfloat16}
+# Gradients underflow in float16: it is for sampling alone.
+COMPUTE_DTYPES = {**DTYPES, 'float16': jnp.float16}
 
 
 def make_codec(config: Config) -> codec.Codec:
@@ -82,22 +84,31 @@ def make_view(config: Config) -> views.MakeView:
 def make_network(model: Config, dtype: str) -> latte.Latte:
   """A row of MODELS with its options, hashable as JSON's lists are not."""
   options = family.hashable(dict(model.items()))
-  return latte.MODELS[options.pop('name')](**options, dtype=DTYPES[dtype])
+  return latte.MODELS[options.pop('name')](
+    **options, dtype=COMPUTE_DTYPES[dtype]
+  )
 
 
 def make_conditioning(config: Config) -> denoiser.Conditioning:
   """What the prior and the network's channels are made of."""
   shown = config.denoiser.shown
   return denoiser.Conditioning(
-    prior=_make_prior(config, config.prior),
-    shown=_make_prior(config, shown) if shown else None,
+    prior=make_prior(config, config.prior),
+    shown=make_prior(config, shown) if shown else None,
     stride=config.data.stride if config.model.get('stride') else None,
   )
 
 
-def _make_prior(config, name):
+def make_prior(config: Config, name: str) -> denoiser.MakePrior:
+  """A row of PRIORS, or the network that predicts it.
+
+  Raises:
+    ValueError: there is no such network.
+  """
   if name != NEURAL:
     return denoiser.Formula(prior=priors.PRIORS[name])
+  if 'prior_model' not in config:
+    raise ValueError('the prior is neural and this model has no prior_model')
   network = make_network(config.prior_model, config.dtype)
   return denoiser.Neural(network=network)
 

@@ -40,6 +40,34 @@ def check_train(config: ml_collections.ConfigDict) -> None:
   _refuse(contradictions.find(config))
 
 
+def check_model(config: ml_collections.ConfigDict) -> None:
+  """Checks the keys that make a model, in the config of trained weights.
+
+  Raises:
+    ConfigError: keys are missing or wrong; others than these do not matter.
+  """
+  table = {name: keys.TRAIN[name] for name in keys.CLIPS}
+  table |= keys.JOBS['denoiser']
+  _refuse(list(_hollow(table, config)))
+  for key in keys.NETWORKS['denoiser']:
+    if key == 'model' or key in config:
+      table |= _network(config, key)
+  flat = dict(_flatten(config.to_dict()))
+  _refuse(_lacking(table, flat))
+
+
+def check_values(values: Mapping[str, Any], mode: str) -> None:
+  """Checks values of a mode's keys, however they were given.
+
+  Raises:
+    ConfigError: a key is unknown, or its value wrong.
+  """
+  table = keys.MODES[mode]
+  unknown = [name for name in values if name not in table]
+  _refuse([f'{name} is unknown{nearest(name, table)}' for name in unknown])
+  _refuse(_lacking({name: table[name] for name in values}, values))
+
+
 def check_mode(config: ml_collections.ConfigDict, mode: str) -> None:
   """Checks the keys that a mode's recipe adds to a run's config.
 
@@ -84,16 +112,23 @@ def _against(table, config):
   for name in sorted(flat.keys() - table.keys()):
     if not name.startswith('task_mix.'):
       problems.append(f'unknown config key {name}{nearest(name, known)}')
-  for name, rule in table.items():
-    if name not in flat:
-      problems.append(f'config key {name} is missing')
-    else:
-      problems += _value(rule, name, flat[name])
+  problems += _lacking(table, flat)
   for name, weight in config.get('task_mix', {}).items():
     problems += _value(rules.number(0), f'task_mix.{name}', weight)
     if name not in times.KNOWN_SETS:
       hint = nearest(name, times.KNOWN_SETS)
       problems.append(f'unknown config key task_mix.{name}{hint}')
+  return problems
+
+
+def _lacking(table, flat):
+  """What is missing of a table, or not as its rules want it."""
+  problems = []
+  for name, rule in table.items():
+    if name not in flat:
+      problems.append(f'config key {name} is missing')
+    else:
+      problems += _value(rule, name, flat[name])
   return problems
 
 

@@ -15,6 +15,7 @@ from framebridge_jax.processes import (
 from framebridge_jax.processes import table as processes
 from framebridge_jax.samplers import grids
 from framebridge_jax.samplers import table as samplers
+from framebridge_jax.tasks import plans
 from framebridge_jax.training import losses, optimizers
 
 
@@ -99,6 +100,9 @@ TRAIN: dict[str, rules.Rule] = {
   'mesh.tensor': rules.axis,
   'mesh.frames': rules.axis,
 }
+
+# Of these a trained model's latents are made.
+CLIPS = ('codec', 'data.size', 'data.frames', 'data.stride')
 
 LATTE_NEEDS = ('patch', 'width', 'depth', 'heads')
 LATTE: dict[str, rules.Rule] = {
@@ -192,9 +196,25 @@ _DATA = (
 MODES: dict[str, dict[str, rules.Rule]] = {
   'sample': {
     **_SAMPLING,
+    'task': rules.option(plans.TASKS),
     'image': rules.text,
+    'video': rules.text,
+    'batch': rules.text,
     'label': rules.integer(-1),
     'count': rules.integer(1),
+    'length': rules.integer(-1),
+    'anchor': rules.flag,
+    'match': rules.number(0, 1),
+    'frames': rules.integer(0),
+    'size': rules.integer(0),
+    'negative_label': rules.integer(-1),
+    'temperature': rules.number(0),
+    'image_noise': rules.number(0),
+    'known_time': rules.number(0, 1),
+    'frame_stride': rules.integer(0),
+    'task_prior': rules.optional(rules.one_of([*priors.PRIORS, build.NEURAL])),
+    'compute_dtype': rules.optional(rules.one_of(build.COMPUTE_DTYPES)),
+    'batch_size': rules.integer(1),
     'name': rules.text,
   },
   'evaluate': {

@@ -213,6 +213,10 @@ ROOM = (
   'check',
   'contradictions',
   'data_contradictions',
+  'saved',
+  'sampling',
+  'provenance',
+  'wishes',
 )
 
 # Top first; units of one row do not import each other.

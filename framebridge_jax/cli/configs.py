@@ -7,8 +7,7 @@ from typing import Any
 
 import ml_collections
 
-from framebridge_jax import check
-from framebridge_jax.cli import runs
+from framebridge_jax import check, saved
 
 # Their config says whether they need a run; they look for it themselves.
 WITHOUT_RUN = ('report',)
@@ -38,10 +37,10 @@ def for_mode(
       )
     return load_recipe(recipe)
   own = load_recipe(recipe or str(_RECIPES / f'{mode}.py'))
-  run = (workdir / runs.CONFIG).is_file()
+  run = (workdir / saved.CONFIG).is_file()
   if mode in ALONE or (mode in WITHOUT_RUN and not run):
     return own
-  config = ml_collections.ConfigDict(runs.load_config(workdir))
+  config = ml_collections.ConfigDict(saved.load_config(workdir))
   config.update(own)
   return config
 

@@ -8,8 +8,7 @@ import jax
 import ml_collections
 from absl import logging
 
-from framebridge_jax import build, check
-from framebridge_jax.cli import runs
+from framebridge_jax import build, check, saved
 from framebridge_jax.porting import weights
 from framebridge_jax.training import checkpoint
 
@@ -21,7 +20,7 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
     raise ValueError('no file to write; set --config.path=weights.safetensors')
   path = pathlib.Path(config.path)
   with checkpoint.Checkpointer(workdir, read_only=True) as checkpointer:
-    params, step = runs.restore_average(
+    params, step = saved.restore_average(
       config,
       checkpointer,
       jax.sharding.SingleDeviceSharding(jax.devices()[0]),
@@ -34,7 +33,7 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
   weights.save(
     path,
     params,
-    runs.load_config(workdir),
+    saved.load_config(workdir),
     dtype=build.DTYPES[config.export_dtype],
     facts=facts,
   )

@@ -5,8 +5,8 @@ import pathlib
 import jax
 import ml_collections
 
-from framebridge_jax import build, check
-from framebridge_jax.cli import configs, runs
+from framebridge_jax import build, check, saved
+from framebridge_jax.cli import configs
 from framebridge_jax.training import logging as run_logging
 from framebridge_jax.training import restoring
 
@@ -74,10 +74,10 @@ def check_resume(
   Raises:
     ValueError: the keys that differ are named.
   """
-  if not (workdir / runs.CONFIG).is_file():
+  if not (workdir / saved.CONFIG).is_file():
     return
   old = dict(
-    configs.flatten(ml_collections.ConfigDict(runs.load_config(workdir)))
+    configs.flatten(ml_collections.ConfigDict(saved.load_config(workdir)))
   )
   new = dict(configs.flatten(config))
   differences = [

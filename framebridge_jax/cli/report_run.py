@@ -8,7 +8,7 @@ import jax
 import ml_collections
 from absl import logging
 
-from framebridge_jax import build, version
+from framebridge_jax import build, saved, version
 from framebridge_jax.cli import configs, evaluate, runs
 from framebridge_jax.data import atomic
 from framebridge_jax.report import html
@@ -26,7 +26,7 @@ def write(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
   Raises:
     ValueError: the workdir holds no run, or no scores.
   """
-  runs.load_config(workdir)  # refuses a workdir without a run
+  saved.load_config(workdir)  # refuses a workdir without a run
   folder = workdir / evaluate.folder_name('')
   scores = _read_scores(folder / 'scores.json')
   lines = run_logging.read(workdir / 'metrics.jsonl')

@@ -1,21 +1,16 @@
-"""A run on disk: its workdir, its config, its weights."""
+"""A run on disk: its workdir and its records."""
 
 import json
 import pathlib
 import platform
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import ml_collections
 
-from framebridge_jax import build, jobs
+from framebridge_jax import saved
 from framebridge_jax.data import atomic
-from framebridge_jax.porting import weights
 
-if TYPE_CHECKING:
-  from framebridge_jax.training import checkpoint, restoring
-
-CONFIG = 'config.json'
 SESSIONS = 'sessions.jsonl'
 
 
@@ -37,23 +32,8 @@ def make_workdir(path: pathlib.Path) -> pathlib.Path:
 
 def save_config(workdir: pathlib.Path, config: ml_collections.ConfigDict):
   """Writes the run's config where other modes look for it."""
-  with atomic.replacing(workdir / CONFIG) as temporary:
+  with atomic.replacing(workdir / saved.CONFIG) as temporary:
     temporary.write_text(config.to_json_best_effort(indent=2) + '\n')
-
-
-def load_config(workdir: pathlib.Path) -> dict[str, Any]:
-  """The config of the run in a workdir.
-
-  Raises:
-    ValueError: there is no run.
-  """
-  path = workdir / CONFIG
-  if not path.is_file():
-    raise ValueError(
-      f'{workdir} holds no run (no {CONFIG}); train first with '
-      f'--mode=train --config=... --workdir={workdir}, or name another workdir'
-    )
-  return json.loads(path.read_text())
 
 
 def record_session(workdir: pathlib.Path, facts: dict[str, Any]) -> None:
@@ -73,41 +53,3 @@ def device_name() -> str:
   """What this process computes on, in words."""
   kind = jax.devices()[0].device_kind
   return f'{jax.device_count()} x {kind} ({platform.machine()})'
-
-
-def load_variables(
-  config: ml_collections.ConfigDict,
-  workdir: pathlib.Path,
-  layout: jax.sharding.Sharding,
-) -> dict[str, Any]:
-  """The averaged weights: of `config.weights`, or of the newest checkpoint."""
-  if config.weights:
-    like = jobs.abstract_params(config)
-    loaded = weights.load(build.weights_path(config.weights)).params
-    return jax.device_put(weights.fit(loaded, like, fresh='').params, layout)
-  # Imported here: Orbax takes a second, and a weight file needs none.
-  from framebridge_jax.training import checkpoint
-
-  with checkpoint.Checkpointer(workdir, read_only=True) as checkpointer:
-    return restore_average(config, checkpointer, layout).params
-
-
-def restore_average(
-  config: ml_collections.ConfigDict,
-  checkpointer: 'checkpoint.Checkpointer',
-  layout: jax.sharding.Sharding,
-) -> 'restoring.Average':
-  """The average that `config.ema` names, of the newest whole checkpoint.
-
-  Raises:
-    ValueError: the run has no such average.
-  """
-  decay = config.ema or config.ema_decays[0]
-  if decay not in config.ema_decays:
-    raise ValueError(
-      f'ema is {decay}; the run has averages of decay '
-      f'{", ".join(map(str, config.ema_decays))}'
-    )
-  return checkpointer.restore_average(
-    jobs.abstract_params(config), layout, decay=decay
-  )

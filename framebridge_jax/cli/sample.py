@@ -1,55 +1,176 @@
-"""--mode=sample: animate one image file."""
+"""--mode=sample: make clips, one by one or many from a file."""
 
+import itertools
 import pathlib
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import ml_collections
-import numpy as np
 from absl import logging
+from etils import epath
 
-from framebridge_jax import check
-from framebridge_jax.cli import animate
-from framebridge_jax.data import clips, images, video_io
-from framebridge_jax.report import sheets
+from framebridge_jax import (
+  arguments,
+  check,
+  pipeline,
+  sampling,
+  saved,
+  wishes,
+)
+from framebridge_jax.cli import fitting, lines, outputs
+from framebridge_jax.data import clips
+from framebridge_jax.report import video as videos
+from framebridge_jax.tasks import long_video, plans
+from framebridge_jax.training import sharding
+
+FOLDER = 'samples'
+UNTIL_STOPPED = -1
+
+
+class _Job(NamedTuple):
+  """A clip that was checked, and the name of its files."""
+
+  stem: str
+  order: wishes.Order
+  long: wishes.Long | None
+  length: int
+
+  @property
+  def alike(self):
+    """Jobs for which this is equal can be one batch."""
+    if self.long:
+      return (self.stem,)
+    return self.order.task, self.order.settings
 
 
 def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
-  """Writes `samples/NAME.{mp4,gif,png}`, numbered when there are several."""
-  check.check_mode(config, 'sample')
-  label = _label(config)
-  if not config.image:
-    raise ValueError('no image given; set --config.image=photo.png')
-  path = pathlib.Path(config.image)
-  image = clips.resize_crop(images.read_image(path), config.data.size)
+  """Writes `samples/NAME.{mp4,gif,png,json}`, numbered if there are several.
 
-  animator = animate.open_animator(config, workdir)
-  made = animator(
-    np.repeat(image[None, None], config.count, axis=0),
-    np.full(config.count, label),
-    np.arange(config.count),
+  What is there already, made of the same, is left alone.
+
+  Raises:
+    ValueError: something is wrong; of several clips, after all that could be
+      made was made.
+  """
+  check.check_mode(config, 'sample')
+  wanted = lines.read(config)
+  desk = open_pipeline(config, workdir).desk
+  folder = epath.Path(workdir) / FOLDER
+  jobs, bad = _take_all(desk, wanted)
+  left = [
+    job
+    for job in jobs
+    if not outputs.is_there(folder, job.stem, job.order.facts)
+  ]
+  if len(left) < len(jobs):
+    logging.info('%d of %d are there already', len(jobs) - len(left), len(jobs))
+  for _, group in itertools.groupby(left, lambda job: job.alike):
+    for batch in _batches(list(group), config.batch_size):
+      _make(desk, batch, folder)
+  _tell(bad, len(wanted))
+
+
+def _take_all(desk, wanted):
+  """Jobs, and the lines of which there can be none."""
+  jobs, bad = [], []
+  for line in wanted:
+    try:
+      if isinstance(line, lines.Bad):
+        raise ValueError(line.error)
+      jobs += _take(desk, line)
+    except ValueError as error:
+      if len(wanted) == 1:
+        raise
+      logging.error('%s: %s', line.place, error)
+      bad.append(f'{line.place}: {error}')
+  return jobs, bad
+
+
+def _tell(bad, count):
+  """Ends with what could not be made.
+
+  Raises:
+    ValueError: there is something.
+  """
+  if bad:
+    raise ValueError(
+      f'{len(bad)} of {count} could not be made and the others are there: '
+      f'{"; ".join(bad)}'
+    )
+
+
+def _batches(jobs, size) -> Iterator[list[_Job]]:
+  for i in range(0, len(jobs), size):
+    yield jobs[i : i + size]
+
+
+def _make(desk, jobs, folder):
+  """Makes a batch, or one long clip, and writes it."""
+  (first, *_) = jobs
+  if first.length == UNTIL_STOPPED:
+    outputs.write_until_stopped(folder, first.stem, desk.fill_long(first.long))
+  elif first.long:
+    video = videos.join(desk.fill_long(first.long), first.length)
+    outputs.write(folder, first.stem, video)
+  else:
+    made = desk.fill([job.order for job in jobs])
+    for job, video in zip(jobs, made, strict=True):
+      outputs.write(folder, job.stem, video)
+
+
+def open_pipeline(
+  config: ml_collections.ConfigDict, workdir: pathlib.Path
+) -> pipeline.Pipeline:
+  """The model that a checked config of `sample` or `evaluate` names.
+
+  Raises:
+    ValueError: the run is of another job, or its codec has changed.
+  """
+  if config.job != 'denoiser':
+    raise ValueError(
+      f'{workdir} holds a run of job {config.job}; only a denoiser animates'
+    )
+  fitting.check_codec(config, workdir)
+  mesh = sharding.make_mesh(dict(config.mesh))
+  return pipeline.of_saved(
+    saved.of_run(config, workdir, sharding.replicated(mesh)),
+    mesh,
+    dtype=config.get('compute_dtype', ''),
+    frames=config.get('frames', 0),
+    size=config.get('size', 0),
   )
-  name = config.name or path.stem
-  for i, clip in enumerate(made):
-    stem = name if config.count == 1 else f'{name}_{i}'
-    write(workdir / 'samples', stem, clip, fps=config.fps)
 
 
 def write(folder: pathlib.Path, stem: str, clip: clips.Video, *, fps: int):
   """Writes a clip as mp4, gif and strip of frames."""
-  folder.mkdir(parents=True, exist_ok=True)
-  zoom = max(1, 256 // clip.shape[1])
-  video_io.write_mp4(folder / f'{stem}.mp4', clip, fps, zoom=zoom)
-  video_io.write_gif(folder / f'{stem}.gif', clip, fps)
-  sheets.write_png(folder / f'{stem}.png', sheets.strip(clip))
-  logging.info('Wrote %s/%s.{mp4,gif,png}', folder, stem)
+  outputs.write(epath.Path(folder), stem, videos.Video(frames=clip, fps=fps))
 
 
-def _label(config):
-  """The class to sample; -1 is none, which the null class stands for."""
-  if config.model.classes == 0:
-    return 0  # no table of classes: it is not looked at
-  if config.label >= config.model.classes:
-    raise ValueError(
-      f'label is {config.label}, the model has classes 0 to '
-      f'{config.model.classes - 1}; -1 means no class'
-    )
-  return config.model.classes if config.label < 0 else config.label
+def _take(desk, line) -> list[_Job]:
+  """The line's clips, each with a sample id of its own."""
+  values = line.values
+  settings = sampling.settings_of(values)
+  jobs = []
+  for i in range(values['count']):
+    wish = wishes.Wish(line.given, values['label'], values['seed'], i)
+    stem = line.name if values['count'] == 1 else f'{line.name}_{i}'
+    long = None
+    if values['length']:
+      long = _take_long(desk, wish, settings, values)
+      order = long.order
+    else:
+      order = desk.take(values['task'], wish, settings)
+    jobs.append(_Job(stem, order, long, values['length']))
+  return jobs
+
+
+def _take_long(desk, wish, settings, values):
+  row, options = arguments.parse_row(values['task'], plans.TASKS)
+  del row
+  handover = long_video.Handover(
+    anchor=values['anchor'], match=values['match'], **options
+  )
+  rolling = values['task'].partition(':')[0] == 'rolling'
+  return desk.take_long(
+    wish, settings, handover, rolling=rolling, length=values['length']
+  )

@@ -5,7 +5,7 @@ import fractions
 import io
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import av
 import numpy as np
@@ -125,24 +125,56 @@ def write_mp4(
     fps: Frames a second.
     zoom: Each pixel becomes `zoom` x `zoom` pixels.
   """
+  with writing_mp4(path, fps, zoom=zoom) as add:
+    add(video)
+
+
+@contextlib.contextmanager
+def writing_mp4(
+  path: str | os.PathLike, fps: float, *, zoom: int = 1
+) -> Iterator[Callable[[clips.Video], None]]:
+  """As `write_mp4`, of frames that come piece by piece.
+
+  Gives a function that adds frames.  The target is replaced at the end; when
+  the block raises, or nothing was added, it stays as it was.
+  """
+  with atomic.replacing(path) as part, contextlib.ExitStack() as stack:
+    opened = []
+
+    def add(video):
+      if not opened:
+        container = av.open(os.fspath(part), 'w', format='mp4')
+        opened.append(stack.enter_context(container))
+        opened.append(_stream(container, video, fps, zoom))
+      container, stream = opened
+      for frame in video:
+        frame = np.ascontiguousarray(_enlarge(frame, zoom))
+        picture = av.VideoFrame.from_ndarray(frame, format='rgb24')
+        container.mux(stream.encode(picture))
+
+    yield add
+    if not opened:
+      raise ValueError(f'{path} was to be written and there is no frame')
+    container, stream = opened
+    container.mux(stream.encode(None))
+
+
+def _stream(container, video, fps, zoom):
+  """A stream for frames of this size.
+
+  Raises:
+    ValueError: H.264 has no such sides.
+  """
   height, width = (zoom * side for side in video.shape[1:3])
   if height % 2 or width % 2:
     raise ValueError(
       f'video is {width} x {height} at zoom {zoom}; H.264 needs even sides; '
       'use an even zoom'
     )
-  with (
-    atomic.replacing(path) as part,
-    av.open(os.fspath(part), 'w', format='mp4') as container,
-  ):
-    rate = fractions.Fraction(fps).limit_denominator(1001)
-    stream = container.add_stream('h264', rate=rate)
-    stream.width, stream.height, stream.pix_fmt = width, height, 'yuv420p'
-    for frame in video:
-      frame = np.ascontiguousarray(_enlarge(frame, zoom))
-      picture = av.VideoFrame.from_ndarray(frame, format='rgb24')
-      container.mux(stream.encode(picture))
-    container.mux(stream.encode(None))
+  rate = fractions.Fraction(fps).limit_denominator(1001)
+  stream = container.add_stream('h264', rate=rate)
+  stream.width, stream.height, stream.pix_fmt = width, height, 'yuv420p'
+  return stream
 
 
 def write_gif(path: str | os.PathLike, video: clips.Video, fps: float) -> None:

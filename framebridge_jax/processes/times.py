@@ -165,6 +165,17 @@ DRAWS = {
   'logit_normal': LogitNormal,
 }
 COINS = {'sample': coin_per_sample, 'batch': coin_per_batch}
+# Whether a set ever draws these known frames of so many.
+MEETS: dict[str, Callable[[tuple[int, ...], int], bool]] = {
+  'none': lambda known, frames: not known,
+  'first': lambda known, frames: known == (0,),
+  'first_and_last': lambda known, frames: known == (0, frames - 1),
+  'first_m': lambda known, frames: known == tuple(range(len(known))) != (),
+  'last_m': lambda known, frames: (
+    known == tuple(range(frames - len(known), frames)) != ()
+  ),
+  'random': lambda known, frames: 0 < len(known) < frames,
+}
 KNOWN_SETS = {
   'none': _none,
   'first': _first,

@@ -158,14 +158,14 @@ def end(
 ) -> Latents:
   """The latents at times[-1]; frames that the plan never moved are zt's."""
   moved = arrays.expand_like(times[-1] < times[0], zt)
-  return jnp.where(moved, latents(process, state, times[-1], prior=prior), zt)
+  return jnp.where(moved, placed(process, state.y, times[-1], prior=prior), zt)
 
 
-def latents(
-  process: sde.Process, state: Any, t: FrameTime, *, prior: Latents
+def placed(
+  process: sde.Process, y: Latents, t: FrameTime, *, prior: Latents
 ) -> Latents:
-  """What a state at times t stands for."""
-  return state.y + _shift(process, t, prior)
+  """The latents at times t that a centred one stands for."""
+  return y + _shift(process, t, prior)
 
 
 def _shift(process, t, prior):

@@ -186,14 +186,58 @@ def generate(
       its history, or the prediction says nothing where the plan starts.
     CancelledError: `watch` ended it.
   """
+  return go_on(
+    model,
+    sampler,
+    variables,
+    task,
+    source=source,
+    label=label,
+    keys=keys,
+    guide=guide,
+    null_label=null_label,
+    watch=watch,
+  ).latents
+
+
+class Made(NamedTuple):
+  """Clips at the end of a plan, which need not be the end of the way.
+
+  Attributes:
+    latents: as they are there.
+    centred: the same less the prior, from which another walk goes on.
+  """
+
+  latents: Latents
+  centred: Latents
+
+
+def go_on(
+  model: denoiser.Denoiser,
+  sampler: loop.Sampler,
+  variables: PyTree,
+  task: Task,
+  *,
+  source: Latents,
+  label: Labels,
+  keys: SampleKeys,
+  guide: Guidance,
+  null_label: int,
+  watch: Watch | None = None,
+  carried: Latents | None = None,
+) -> Made:
+  """As `generate`, from where another walk ended to where the plan ends.
+
+  Frames that set out part of the way are those of `carried`, the `centred` of
+  that walk, and not noised ones of the source.  Their prior may be another by
+  now: a bridge minus its prior knows nothing of it.
+  """
   inputs.check_clips(source, label, keys, null_label)
   inputs.check_task(task, frames=source.shape[1])
   known, given = masks(task)
   inputs.check_start(model, task, given, guide)
   doubts = ('doubt',) if task.motion.known_time else ()
-  how = programs.How(
-    model, sampler, task.conditioning, (*guide.kinds, *doubts)
-  )
+  how = programs.How(model, sampler, task.conditioning, (*guide.kinds, *doubts))
   clips = programs.lay_out(
     source,
     {'known': known, 'given': given, 'kept': task.plan[0] > 0},
@@ -204,9 +248,15 @@ def generate(
     label=label,
     null_label=null_label,
     keys=keys,
+    carried=carried,
   )
+  walk = _walk(how, variables, clips, len(task.plan) - 1, watch)
+  return Made(programs.finish(how, clips, walk), walk.state.y)
+
+
+def _walk(how, variables, clips, steps, watch):
+  """Takes all steps, at once or in the parts that are watched."""
   walk = programs.prepare(how, variables, clips)
-  steps = len(task.plan) - 1
   every = steps if watch is None else watch.every
   for first in range(0, steps, every):
     last = min(first + every, steps)
@@ -216,7 +266,7 @@ def generate(
       preview = Preview(last, steps, x0)
       if watch.see(preview) is False:
         raise CancelledError(preview)
-  return programs.finish(how, clips, walk)
+  return walk
 
 
 def masks(task: Task) -> tuple[np.ndarray, np.ndarray]:
@@ -227,6 +277,14 @@ def masks(task: Task) -> tuple[np.ndarray, np.ndarray]:
   return known, np.isin(np.arange(len(known)), task.given)
 
 
+def padded(num_steps: int) -> int:
+  """Steps of the loop that plans of about this length share."""
+  return next((n for n in _LOOPS if n >= num_steps), num_steps)
+
+
 def sample_keys(seed: int, ids: Sequence[int] | np.ndarray) -> SampleKeys:
   """One key a sample id, whatever batch it is drawn in."""
   return arrays.sample_keys(jax.random.key(seed), jnp.asarray(ids, jnp.int32))
+
+
+_LOOPS = (64, 256, 1024)

@@ -25,12 +25,7 @@ def progress(num_steps: int, frames: int, *, known: Sequence[int] = ()) -> Plan:
   Raises:
     ValueError: a known frame is none of the clip's, or all are known.
   """
-  outside = [i for i in known if not 0 <= i < frames]
-  if outside:
-    raise ValueError(
-      f'known frames {outside} are outside a clip of {frames} frames; they '
-      f'count from 0'
-    )
+  _inside('known', known, frames)
   if len(set(known)) == frames:
     raise ValueError(f'all {frames} frames are known; leave one to be made')
   u = np.linspace(0.0, 1.0, num_steps + 1)[:, None]
@@ -56,7 +51,7 @@ def interpolate(num_steps: int, frames: int) -> Plan:
 
 def keyframes(num_steps: int, frames: int, *, known: str = '0') -> Plan:
   """Any frames are known: their indices, as '0 7 15'."""
-  return progress(num_steps, frames, known=_indices(known))
+  return progress(num_steps, frames, known=indices('known', known))
 
 
 def extend(num_steps: int, frames: int, *, overlap: int = 4) -> Plan:
@@ -75,13 +70,37 @@ def next_frame(num_steps: int, frames: int) -> Plan:
   return progress(num_steps, frames, known=range(frames - 1))
 
 
-def progressive(num_steps: int, frames: int, *, slope: float = 0.1) -> Plan:
-  """Early frames run ahead: times `min(slope i t, t)`, i counted from 1.
+def loop(num_steps: int, frames: int, *, overlap: int = 1) -> Plan:
+  """Ends where it begins: the ends of one clip, last and first, are known."""
+  return transition(num_steps, frames, overlap=overlap)
 
-  Frames with `slope i < 1` set out below T, from a noised source.
+
+def inpaint_time(
+  num_steps: int, frames: int, *, missing: str = '', count: int = 0
+) -> Plan:
+  """All frames are known but the `missing` ones: indices, as '4 5 6'.
+
+  Or `count` frames in the middle.  By default half of the clip is missing.
+  """
+  count = count or max(frames // 2, 1)
+  start = (frames - count) // 2
+  gone = indices('missing', missing) or range(start, start + count)
+  _inside('missing', gone, frames)
+  return progress(
+    num_steps, frames, known=[i for i in range(frames) if i not in gone]
+  )
+
+
+def progressive(
+  num_steps: int, frames: int, *, slope: float = 0.1, first: int = 1
+) -> Plan:
+  """Early frames run ahead: times `min(slope i t, t)`, i counted from `first`.
+
+  Frames with `slope i < 1` set out below T, from a noised source.  FVDM counts
+  from 1; from 0, frame 0 is known.
   """
   left = np.linspace(1.0, 0.0, num_steps + 1)[:, None]
-  ahead = np.minimum(slope * np.arange(1, frames + 1), 1.0)
+  ahead = np.minimum(slope * np.arange(first, first + frames), 1.0)
   return 1 - left * ahead
 
 
@@ -91,26 +110,61 @@ def staggered(num_steps: int, frames: int, *, lag: float = 1.0) -> Plan:
   return np.clip(u - lag * np.arange(frames) / max(frames - 1, 1), 0.0, 1.0)
 
 
-def rolling(num_steps: int, frames: int) -> Plan:
-  """One tick of a stream: frame 0 ends clean, the others move up one place.
+def rolling(num_steps: int, frames: int, *, overlap: int = 0) -> Plan:
+  """One tick of a stream, behind `overlap` known frames.
 
-  Frame i goes from `1 - (i + 1) / f` to `1 - i / f`; between ticks the clip
-  is handed over by one frame and a new one stands at 0.
+  Of n frames that travel, frame i goes from `1 - (i + 1) / n` to `1 - i / n`:
+  the first one ends clean, the others move up one place.  Between ticks the
+  clip is handed over by one frame and a new one stands at 0.
   """
+  ahead, places = _moving(frames, overlap)
   u = np.linspace(0.0, 1.0, num_steps + 1)[:, None]
-  return (u + (frames - 1 - np.arange(frames))) / frames
+  u = (u + (len(places) - 1 - places)) / len(places)
+  return np.concatenate([np.repeat(ahead, num_steps + 1, axis=0), u], axis=1)
 
 
-def edit(num_steps: int, frames: int, *, strength: float = 0.5) -> Plan:
+def rolling_start(num_steps: int, frames: int, *, overlap: int = 0) -> Plan:
+  """Brings a clip from the start to where the first tick of `rolling` ends."""
+  ahead, places = _moving(frames, overlap)
+  u = np.linspace(0.0, 1.0, num_steps + 1)[:, None]
+  u = np.maximum(u - places / len(places), 0.0)
+  return np.concatenate([np.repeat(ahead, num_steps + 1, axis=0), u], axis=1)
+
+
+def edit(
+  num_steps: int,
+  frames: int,
+  *,
+  strength: float = 0.5,
+  strengths: str = '',
+  known: str = '',
+) -> Plan:
   """Frames set out from their noised originals (SDEdit, Meng et al. 2022).
 
   `strength` is the share of the way that is travelled; 1 forgets the source.
+  `strengths` has a number for each frame, as '0 0.2 0.5'; those of 0 and those
+  that are `known` stay as they are.
   """
-  return edit_frames(num_steps, np.full(frames, strength))
+  shares = np.full(frames, strength)
+  if strengths:
+    shares = _numbers(strengths, frames)
+  stay = indices('known', known)
+  _inside('known', stay, frames)
+  shares[list(stay)] = 0.0
+  return edit_frames(num_steps, shares)
 
 
 def edit_frames(num_steps: int, strength: Float[np.ndarray, 'f']) -> Plan:
-  """As `edit`, with a strength in [0, 1] a frame; frames of 0 are known."""
+  """As `edit`, with a strength in [0, 1] a frame; frames of 0 are known.
+
+  Raises:
+    ValueError: nothing is to be changed.
+  """
+  if not np.any(strength):
+    raise ValueError(
+      f'all {len(strength)} frames are to stay as they are; give one a '
+      f'strength above 0'
+    )
   left = np.linspace(1.0, 0.0, num_steps + 1)[:, None]
   return 1 - left * strength
 
@@ -150,26 +204,99 @@ def time_plan(
   return t.astype(np.float32)
 
 
+def known_frames(u: Plan) -> tuple[int, ...]:
+  """Indices of the frames that a plan leaves as they are."""
+  return tuple(np.flatnonzero(np.all(u == 1, axis=0)).tolist())
+
+
+def of_latents(u: Plan, latent_of: Sequence[int]) -> Plan:
+  """The plan of latents that hold a frame each, or several.
+
+  Args:
+    u: plan of the frames.
+    latent_of: the latent that holds each frame, from 0, growing.
+
+  Raises:
+    ValueError: a known frame shares its latent with one that is not.
+  """
+  groups = [
+    np.flatnonzero(np.asarray(latent_of) == latent)
+    for latent in range(max(latent_of) + 1)
+  ]
+  known = set(known_frames(u))
+  torn = [g for g in groups if 0 < len(known & set(g.tolist())) < len(g)]
+  if torn:
+    legal = ', '.join(_span(group) for group in groups)
+    raise ValueError(
+      f'known frames {" ".join(map(str, sorted(known)))} do not cover whole '
+      f'latents: frames {_span(torn[0])} share one; frames that are known or '
+      f'unknown together: {legal}'
+    )
+  return np.stack([u[:, group].min(axis=1) for group in groups], axis=1)
+
+
 _SNAP = 1e-9
 
 
-def _indices(text):
+def _moving(frames, overlap):
+  """Progress of the known frames, and places of those that travel."""
+  if not 0 <= overlap < frames:
+    raise ValueError(
+      f'overlap is {overlap}, want 0 to {frames - 1} of {frames} frames'
+    )
+  return np.ones((1, overlap)), np.arange(frames - overlap)
+
+
+def _inside(name, indices, frames):
+  outside = [i for i in indices if not 0 <= i < frames]
+  if outside:
+    raise ValueError(
+      f'{name} frames {outside} are outside a clip of {frames} frames; they '
+      f'count from 0'
+    )
+
+
+def indices(name: str, text: str) -> list[int]:
+  """Reads indices of frames, as 0 7 15.
+
+  Raises:
+    ValueError: it says something else.
+  """
   try:
     return [int(word) for word in text.split()]
   except ValueError:
     raise ValueError(
-      f'known is {text!r}, want indices of frames such as 0 7 15'
+      f'{name} is {text!r}, want indices of frames such as 0 7 15'
     ) from None
+
+
+def _numbers(text, frames):
+  try:
+    numbers = np.array([float(word) for word in text.split()])
+  except ValueError:
+    numbers = np.array([])
+  if len(numbers) != frames or not (numbers >= 0).all():
+    raise ValueError(
+      f'strengths is {text!r}, want {frames} numbers from 0 to 1, one a frame'
+    )
+  return numbers
+
+
+def _span(group):
+  first, last = group[0], group[-1]
+  return str(first) if first == last else f'{first}-{last}'
 
 
 TASKS: dict[str, Callable[..., Plan]] = {
   'generate': generate,
-  'image_to_video': image_to_video,
+  'i2v': image_to_video,
   'interpolate': interpolate,
   'keyframes': keyframes,
   'extend': extend,
   'transition': transition,
   'next_frame': next_frame,
+  'loop': loop,
+  'inpaint_time': inpaint_time,
   'progressive': progressive,
   'staggered': staggered,
   'rolling': rolling,

@@ -20,7 +20,7 @@ from framebridge_jax.samplers import loop
 from framebridge_jax.tasks import questions
 
 # Purposes of a sample's noise.
-_START, _WALK, _PRIOR, _VIEW, _HIDDEN, _IMAGE, _KNOWN = range(7)
+_START, _WALK, _PRIOR, _VIEW, _HIDDEN, _IMAGE, _KNOWN, _WINDOW = range(8)
 
 
 class How(NamedTuple):
@@ -52,6 +52,8 @@ class Clips(NamedTuple):
     label: class of each clip.
     null_label: the class that guidance pushes away from.
     keys: one a sample.
+    carried: centred latents of a walk that goes on: where frames set out that
+      are kept and not known; None: they set out from the source.
   """
 
   source: Latents
@@ -63,6 +65,7 @@ class Clips(NamedTuple):
   label: Labels
   null_label: Int[Array, '']
   keys: SampleKeys
+  carried: Latents | None = None
 
   @property
   def clean(self) -> Latents:
@@ -98,6 +101,7 @@ def lay_out(
   label: Labels,
   null_label: int,
   keys: SampleKeys,
+  carried: Latents | None = None,
 ) -> Clips:
   """Makes arrays of all that differs from call to call."""
   known, given, kept = (
@@ -118,6 +122,7 @@ def lay_out(
     label=jnp.asarray(label, jnp.int32),
     null_label=jnp.asarray(null_label, jnp.int32),
     keys=keys,
+    carried=carried,
   )
 
 
@@ -139,13 +144,16 @@ def prepare(how: How, variables: PyTree, clips: Clips) -> Walk:
   loudness = clips.numbers['temperature'] * clips.numbers['start_noise']
   zt = sde.perturb(
     process,
-    jnp.where(
-      arrays.expand_like(clips.kept, source), source, pulled * prior
-    ),
+    jnp.where(arrays.expand_like(clips.kept, source), source, pulled * prior),
     prior,
     clips.times[0],
     loudness * clips.noise(_START),
   )
+  if clips.carried is not None:
+    on = arrays.expand_like(clips.kept & ~clips.known, zt)
+    zt = jnp.where(
+      on, loop.placed(process, clips.carried, clips.times[0], prior=prior), zt
+    )
   asked = _asked(how, variables, clips, prior, cond)
   state = loop.begin(how.sampler, process, zt, clips.times, prior=prior)
   return Walk(zt, prior, asked, state)
@@ -180,7 +188,7 @@ def glance(
 ) -> Latents:
   """The answer that the loop would get next, after `step` steps."""
   t = clips.times[step]
-  zt = loop.latents(how.model.process, walk.state, t, prior=walk.prior)
+  zt = loop.placed(how.model.process, walk.state.y, t, prior=walk.prior)
   denoise = _denoise(how, variables, clips, walk)
   return clips.with_known(denoise(zt, t).x0)
 
@@ -193,6 +201,11 @@ def finish(how: How, clips: Clips, walk: Walk) -> Latents:
       how.model.process, walk.state, walk.zt, clips.times, prior=walk.prior
     )
   )
+
+
+def window_keys(keys: SampleKeys, number: int) -> SampleKeys:
+  """The samples' keys for one window of a clip that is made in several."""
+  return arrays.fold(arrays.fold(keys, _WINDOW), number)
 
 
 def walk_noise(keys: SampleKeys, step: Array, like: Latents) -> Latents:

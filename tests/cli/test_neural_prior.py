@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 import commands as cli
-from framebridge_jax.cli import runs
+from framebridge_jax import saved
 from framebridge_jax.data import clips, images
 from framebridge_jax.porting import weights
 from framebridge_jax.training import sharding
@@ -67,6 +67,6 @@ def test_a_neural_prior_is_trained_exported_and_stays_as_it_is_in_a_bridge(
 def _variables(run):
   """The run's averaged weights, as sampling loads them."""
   own = {'weights': '', 'ema': 0.0}
-  config = ml_collections.ConfigDict({**runs.load_config(run), **own})
+  config = ml_collections.ConfigDict({**saved.load_config(run), **own})
   mesh = sharding.make_mesh(dict(config.mesh))
-  return runs.load_variables(config, run, sharding.replicated(mesh))
+  return saved.of_run(config, run, sharding.replicated(mesh)).variables

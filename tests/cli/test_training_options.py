@@ -9,7 +9,8 @@ import pytest
 
 import commands
 from configs import quickstart
-from framebridge_jax.cli import export, runs, train
+from framebridge_jax import saved
+from framebridge_jax.cli import export, train
 from framebridge_jax.porting import weights
 from framebridge_jax.recipes import export as export_recipe
 from framebridge_jax.training import checkpoint, guards, restoring
@@ -72,7 +73,7 @@ def test_every_average_can_be_exported_and_an_unknown_one_is_refused(
   layout = jax.sharding.SingleDeviceSharding(jax.devices()[0])
   with checkpoint.Checkpointer(trained, read_only=True) as checkpointer:
     config.ema = 0.9
-    want = runs.restore_average(config, checkpointer, layout)
+    want = saved.restore_average(config, checkpointer, layout)
     assert want.step == 6
     jax.tree.map(np.testing.assert_array_equal, got[0.0], want.params)
     differs = jax.tree.map(
@@ -81,7 +82,7 @@ def test_every_average_can_be_exported_and_an_unknown_one_is_refused(
     assert any(jax.tree.leaves(differs))
     config.ema = 0.7
     with pytest.raises(ValueError, match=r'ema is 0.7; .* 0.9, 0.15'):
-      runs.restore_average(config, checkpointer, layout)
+      saved.restore_average(config, checkpointer, layout)
 
 
 def test_checkpoints_of_skipped_steps_are_no_progress(cache, tmp_path):

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import toy_run
 
-from framebridge_jax.cli import runs, train
+from framebridge_jax import saved
+from framebridge_jax.cli import train
 from framebridge_jax.data import video_io
 
 NOBODY = 65534
@@ -155,5 +156,5 @@ def test_one_clip_of_one_class_is_enough(
       }
     )
     train.run(config, tmp_path / 'run')
-    assert runs.load_config(tmp_path / 'run')['model']['classes'] == 1
+    assert saved.load_config(tmp_path / 'run')['model']['classes'] == 1
     assert np.isfinite(harm.losses(tmp_path / 'run')).all()

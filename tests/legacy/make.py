@@ -30,8 +30,7 @@ HERE = pathlib.Path(__file__).parent
 sys.path[:0] = [str(HERE.parents[1]), str(HERE.parent)]
 
 import commands  # noqa: E402
-from framebridge_jax import build, version  # noqa: E402
-from framebridge_jax.cli import runs  # noqa: E402
+from framebridge_jax import build, saved, version  # noqa: E402
 
 STEPS = 4
 SMALL = {
@@ -76,7 +75,7 @@ def _train(workdir, words):
 
 
 def _batch(workdir):
-  config = ml_collections.ConfigDict(runs.load_config(workdir))
+  config = ml_collections.ConfigDict(saved.load_config(workdir))
   source = build.make_source(config, 'train', workdir)
   with build.open_batches(config, source, STEPS) as stream:
     (batch,) = itertools.islice(stream, 1)

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import commands
-from framebridge_jax import build
-from framebridge_jax.cli import configs, runs, train
+from framebridge_jax import build, saved
+from framebridge_jax.cli import configs, train
 from framebridge_jax.data import sources
 from framebridge_jax.training import logging as run_logging
 from framebridge_jax.training import loop
@@ -43,7 +43,7 @@ def _config(workdir, num_steps):
   config.update_from_flattened_dict(
     {
       name: value
-      for name, value in _flatten(runs.load_config(workdir))
+      for name, value in _flatten(saved.load_config(workdir))
       if name in known
     }
   )

@@ -138,9 +138,7 @@ def test_the_weak_denoiser_is_not_asked_where_no_frame_is_guided(
     jax.debug.callback(lambda: asked.append(1))
     return _both(zt, t)
 
-  limited = guidance.between(
-    both, _strong, jnp.asarray(low), jnp.asarray(high)
-  )
+  limited = guidance.between(both, _strong, jnp.asarray(low), jnp.asarray(high))
   answer = jax.jit(limited)(_zt(), jnp.asarray(TIMES))
   jax.block_until_ready(answer)
   jax.effects_barrier()
@@ -151,9 +149,7 @@ def test_history_guidance_hides_known_frames_at_the_end_of_time():
   """Shown in their place: what holds nothing of them, at T."""
   known = np.array([[True, False, False], [False, True, False]])
   zt, t, shown = _zt(), jnp.asarray(TIMES), 100 + _zt()
-  z, time = guidance.forget(
-    zt, t, jnp.asarray(known), shown, jnp.asarray(80.0)
-  )
+  z, time = guidance.forget(zt, t, jnp.asarray(known), shown, jnp.asarray(80.0))
   np.testing.assert_array_equal(z[known], shown[known])
   np.testing.assert_array_equal(z[~known], zt[~known])
   np.testing.assert_array_equal(time, np.where(known, 80.0, TIMES))

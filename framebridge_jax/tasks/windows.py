@@ -1,0 +1,121 @@
+"""From given clips to the window that a model makes, and back.
+
+A window is made of latents.  With a codec that works frame by frame, latents
+that are at hand are taken as they are and the others encoded one by one.  With
+a codec whose latents hold several frames the window is encoded whole.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, UInt8
+
+from framebridge_jax import arguments
+from framebridge_jax.data import codec as codecs
+from framebridge_jax.tasks import layouts, plans
+
+Frames = UInt8[np.ndarray, 'f h w c']
+Latent = Float[Array, 'f p q d']
+
+
+class Clip(NamedTuple):
+  """A given clip; a picture is one of one frame.
+
+  Attributes:
+    frames: its pixels, of the model's size.
+    latents: one a frame, where they are at hand.
+  """
+
+  frames: Frames
+  latents: Latent | None = None
+
+
+class Window(NamedTuple):
+  """What a task makes of a window.
+
+  Attributes:
+    plan: of its latents.
+    layout: how given clips of some lengths come in.
+  """
+
+  plan: plans.Plan
+  layout: Callable[[Sequence[int]], layouts.Layout]
+
+
+def open_window(
+  task: str, num_steps: int, frames: int, codec: codecs.Codec
+) -> Window:
+  """Reads a task, as `keyframes:known=0 7 15`, for windows of some frames.
+
+  Raises:
+    ValueError: task or option is unknown, or does not fit such a window.
+  """
+  row, options = arguments.parse_row(task, plans.TASKS)
+  plan = row(num_steps, frames, **options)
+  name = task.partition(':')[0]
+  lay = layouts.LAYOUTS[name]
+  known = arguments.options_of(lay)
+  options = {key: x for key, x in options.items() if key in known}
+  return Window(
+    plan=plans.of_latents(plan, latent_of(codec, frames)),
+    layout=lambda lengths: lay(frames, lengths, **options),
+  )
+
+
+def latent_of(codec: codecs.Codec, frames: int) -> list[int]:
+  """The latent that holds each frame."""
+  return [codec.frame_map(i) for i in range(frames)]
+
+
+def framewise(codec: codecs.Codec, frames: int) -> bool:
+  """Whether every frame has a latent of its own."""
+  return latent_of(codec, frames) == list(range(frames))
+
+
+def fill(
+  layout: layouts.Layout,
+  clips: Sequence[Clip],
+  codec: codecs.Codec,
+  *,
+  frames: int,
+  size: int,
+) -> Latent:
+  """Latents of a window in which nothing is made yet.
+
+  Frames without a place hold what is not read.
+  """
+  shape = codec.latent_shape(frames, size)
+  if framewise(codec, frames):
+    window = jnp.zeros(shape, jnp.float32)
+    for i, (clip, frame) in layout.places.items():
+      found = encoded(clips[clip], codec, slice(frame, frame + 1))
+      window = window.at[i].set(found[0].astype(jnp.float32))
+    return window
+  pixels = np.zeros((frames, size, size, 3), np.uint8)
+  for i in range(frames):
+    # The encoder looks at neighbours: they shall be as near as can be.
+    nearest = min(layout.places, key=lambda j, i=i: abs(j - i), default=None)
+    if nearest is not None:
+      clip, frame = layout.places[nearest]
+      pixels[i] = clips[clip].frames[frame]
+  return codec.encode(pixels[None])[0]
+
+
+def encoded(clip: Clip, codec: codecs.Codec, part: slice) -> Latent:
+  """Latents of some frames, frame by frame."""
+  if clip.latents is not None:
+    return clip.latents[part]
+  return codec.encode(clip.frames[None, part])[0]
+
+
+def join(layout: layouts.Layout, clips: Sequence[Clip], made: Clip) -> Frames:
+  """The frames of the result, given and made."""
+  every = [*clips, made]  # MADE is the last
+  return np.concatenate(
+    [
+      every[piece.clip].frames[piece.start : piece.stop]
+      for piece in layout.pieces
+    ]
+  )
