@@ -43,7 +43,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
     'size': 32,
     'frames': 16,
     'stride': 1,
-    'train_clips': 20_000 if base else 4_000,
+    'train_clips': 40_000 if base else 4_000,
     'test_clips': 200,
     'num_workers': 0,
   }
@@ -56,13 +56,13 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
     'name': 'bridge',
     'schedule': 'bridge_gmax:b0=0.01,b1=50.0',
   }
-  config.prior = 'replicate'
+  config.prior = 'blend'  # of the known frames before and after
   config.prior_from = ''  # of prior neural: the weights of F
   config.hold_given = True  # given frames stand at t = 0 and come back as given
   config.denoiser = {
     'prediction': 'x0',
     'view': 'residual',
-    'shown': 'replicate',  # on the network's channels
+    'shown': 'blend',  # on the network's channels
     'clock': 'continuous',
     'teacher': '',  # of view aligned: the schedule it was trained on
     'lookup': 'own',
@@ -77,15 +77,16 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
     'prior': True,
     'stem': 24,
     'anchor': True,
+    'attention': 'heads_first',  # quicker on a CPU, the same numbers
   }
   config.dtype = 'float32'
 
   config.task_mix = {
-    'first': 0.8,
-    'first_and_last': 0.05,
-    'first_m': 0.05,
+    'first': 0.6,
+    'first_and_last': 0.1,
+    'first_m': 0.15,
     'last_m': 0.05,
-    'random': 0.05,
+    'random': 0.1,
   }
   config.times = {
     'draw': 'uniform',
@@ -93,31 +94,35 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
     't_min': 1e-3,
     'p_frames': 0.2,
     'p_end': 0.02,
+    'known_time': 0.03,
   }
+  config.condition_noise = ''  # on given frames as a condition: lognormal, ...
   config.label_dropout = 0.1
   config.loss_weight = 'snr:floor=4.0,most=24.0'
 
   config.optimizer = {
+    # Muon learns as much in 200 steps as AdamW in 300 (benchmarks/results).
+    'name': 'muon:rate=0.02' if base else 'adamw',
     'learning_rate': 2e-3 if base else 2e-4,
     'schedule': 'cosine',
-    'warmup_steps': 50 if base else 10,
+    'warmup_steps': 100 if base else 10,
     'weight_decay': 0.01,
     'b2': 0.99,
     'clip_norm': 1.0,
     'freeze': '',
   }
-  config.ema_decays = (0.995 if base else 0.98,)
+  config.ema_decays = (0.998 if base else 0.98,)
   config.init_from = '' if base else 'quickstart_base'
   config.init_fresh = '^params/labels/'  # may differ from the weights in shape
   config.init_surgery = False  # widens and resizes what we know how to
 
   config.train = {
-    'num_steps': 1500 if base else 100,
+    'num_steps': 6000 if base else 100,
     'batch_size': 16,
     'log_every': 10,
-    'checkpoint_every': 100 if base else 20,
+    'checkpoint_every': 200 if base else 20,
     'keep': 2,
-    'sample_every': 400 if base else 40,
+    'sample_every': 2000 if base else 40,
   }
   config.mesh = {'data': -1, 'fsdp': 1, 'tensor': 1, 'frames': 1}
   running.add(config)

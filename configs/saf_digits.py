@@ -74,7 +74,9 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
     't_min': 1e-3,
     'p_frames': 0.2,
     'p_end': 0.02,
+    'known_time': 0.0,
   }
+  config.condition_noise = ''
   config.label_dropout = 0.1
   # In x0, so that all arms are measured by one loss.
   config.loss_weight = 'snr:floor=4.0,most=24.0'

@@ -225,8 +225,8 @@ def _source_options(config, name):
 
 
 def make_optimizer(config: Config) -> optax.GradientTransformation:
-  """AdamW with clipping and a learning-rate schedule."""
-  return optimizers.adamw(
+  """A row of OPTIMIZERS with clipping and a learning-rate schedule."""
+  return optimizers.make(
     optimizers.Recipe(**config.optimizer, num_steps=config.train.num_steps)
   )
 

@@ -88,6 +88,9 @@ def _denoiser_loss(config):
     ),
     label_dropout=config.label_dropout,
     null_label=config.model.classes,
+    condition_noise=build.make_row(config.condition_noise, times.NOISES)
+    if config.condition_noise
+    else None,
     time_bins=config.log.time_bins,
   )
 

@@ -85,6 +85,8 @@ class Ptss:
     p_end: probability that a sample stands at exactly T, where a bridge's
       sampler begins and no draw ever lands.
     t_min: least time.
+    known_time: most that known frames stand at, as a share of T; half of the
+      samples have them at exactly 0.
   """
 
   draw: Draw = Uniform()
@@ -92,6 +94,11 @@ class Ptss:
   p_frames: float = 0.2
   p_end: float = 0.0
   t_min: float = 1e-3
+  known_time: float = 0.0
+
+  def of_known(self, keys: SampleKeys, T: float) -> Float[Array, 'b 1']:
+    """One time for all known frames of a clip."""
+    return jnp.maximum(2 * Uniform()(keys, 1) - 1, 0.0) * self.known_time * T
 
   def __call__(self, keys: SampleKeys, frames: int, T: float) -> FrameTime:
     """Times [b, f] of clips of `frames` frames."""
@@ -103,6 +110,30 @@ class Ptss:
     )
     t = self.t_min + u * (T - self.t_min)
     return jnp.where(coin_per_sample(ends, self.p_end), T, t)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Constant:
+  """The same noise for all clips."""
+
+  std: float = 0.1
+
+  def __call__(self, keys: SampleKeys) -> Float[Array, 'b']:
+    """A standard deviation a sample."""
+    return jnp.full(len(keys), self.std, jnp.float32)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LogNormal:
+  """FrameBridge's: `std = exp(N(mean, spread^2))`, of pixels in [-1, 1]."""
+
+  mean: float = -3.0
+  spread: float = 0.5
+
+  def __call__(self, keys: SampleKeys) -> Float[Array, 'b']:
+    """A standard deviation a sample."""
+    unit = jax.vmap(lambda key: jax.random.normal(key, (), jnp.float32))(keys)
+    return jnp.exp(self.mean + self.spread * unit)
 
 
 def draw_known(
@@ -164,6 +195,7 @@ DRAWS = {
   'stratified': Stratified,
   'logit_normal': LogitNormal,
 }
+NOISES = {'constant': Constant, 'lognormal': LogNormal}
 COINS = {'sample': coin_per_sample, 'batch': coin_per_batch}
 # Whether a set ever draws these known frames of so many.
 MEETS: dict[str, Callable[[tuple[int, ...], int], bool]] = {

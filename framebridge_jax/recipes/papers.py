@@ -80,7 +80,9 @@ def add_diffusion(config: ml_collections.ConfigDict) -> None:
     't_min': 1e-3,
     'p_frames': 0.0,
     'p_end': 0.0,
+    'known_time': 0.0,
   }
+  config.condition_noise = ''
   config.loss_weight = 'own_target'
 
 

@@ -11,6 +11,8 @@ def add(config: ml_collections.ConfigDict) -> None:
   config.require = ''  # stop unless JAX computes on: cpu, gpu, tpu
   config.supervise = False  # start the run again when it dies
   config.verify = True  # hold a checkpoint that is read against its digests
+  if 'name' not in config.optimizer:
+    config.optimizer.name = 'adamw'
   config.optimizer.clip_from = 0  # first update whose gradient is bounded
   config.train.accumulate = 1  # parts of the batch seen one after the other
   config.train.keep_every = 0  # checkpoints of such steps stay; 0: none

@@ -12,14 +12,16 @@ what is made is brought back to its contrast and colour (`match`).
 
 import dataclasses
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from framebridge_jax.arrays import Latents
 from framebridge_jax.tasks import generate, plans
 
 
+@runtime_checkable
 class MakeWindow(Protocol):
   """Makes one window of every clip; noise is that of the window's number."""
 
@@ -139,7 +141,9 @@ def roll(
     number += 1
 
 
-def matched(made: Latents, first: Latents, share: float) -> Latents:
+def matched(
+  made: Latents, first: Float[Array, 'b 1 h w c'], share: float
+) -> Latents:
   """Takes frames a share of the way to the first one's statistics.
 
   Mean and standard deviation over height and width, channel by channel, as

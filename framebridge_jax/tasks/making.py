@@ -245,7 +245,7 @@ class Maker:
     keys = _keys(requests)
     if window is not None:
       keys = programs.window_keys(keys, window)
-    labels = np.array([request.label for request in requests], np.int32)
+    labels = jnp.array([request.label for request in requests], jnp.int32)
     batch = self.place(
       jax.tree.map(
         lambda x: _padded(x, self.share), (source, labels, keys, carried)

@@ -209,32 +209,6 @@ def known_frames(u: Plan) -> tuple[int, ...]:
   return tuple(np.flatnonzero(np.all(u == 1, axis=0)).tolist())
 
 
-def of_latents(u: Plan, latent_of: Sequence[int]) -> Plan:
-  """The plan of latents that hold a frame each, or several.
-
-  Args:
-    u: plan of the frames.
-    latent_of: the latent that holds each frame, from 0, growing.
-
-  Raises:
-    ValueError: a known frame shares its latent with one that is not.
-  """
-  groups = [
-    np.flatnonzero(np.asarray(latent_of) == latent)
-    for latent in range(max(latent_of) + 1)
-  ]
-  known = set(known_frames(u))
-  torn = [g for g in groups if 0 < len(known & set(g.tolist())) < len(g)]
-  if torn:
-    legal = ', '.join(_span(group) for group in groups)
-    raise ValueError(
-      f'known frames {" ".join(map(str, sorted(known)))} do not cover whole '
-      f'latents: frames {_span(torn[0])} share one; frames that are known or '
-      f'unknown together: {legal}'
-    )
-  return np.stack([u[:, group].min(axis=1) for group in groups], axis=1)
-
-
 _SNAP = 1e-9
 
 
@@ -280,11 +254,6 @@ def _numbers(text, frames):
       f'strengths is {text!r}, want {frames} numbers from 0 to 1, one a frame'
     )
   return numbers
-
-
-def _span(group):
-  first, last = group[0], group[-1]
-  return str(first) if first == last else f'{first}-{last}'
 
 
 TASKS: dict[str, Callable[..., Plan]] = {

@@ -70,8 +70,8 @@ class Clips(NamedTuple):
   @property
   def clean(self) -> Latents:
     """The source, in float32 at least."""
-    wide = jnp.promote_types(self.source.dtype, jnp.float32)
-    return self.source.astype(wide)
+    half = jnp.finfo(self.source.dtype).bits < 32
+    return self.source.astype(jnp.float32) if half else self.source
 
   def noise(self, purpose: int) -> Latents:
     """Unit noise for one purpose."""

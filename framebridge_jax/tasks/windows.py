@@ -59,9 +59,37 @@ def open_window(
   known = arguments.options_of(lay)
   options = {key: x for key, x in options.items() if key in known}
   return Window(
-    plan=plans.of_latents(plan, latent_of(codec, frames)),
+    plan=of_latents(plan, latent_of(codec, frames)),
     layout=lambda lengths: lay(frames, lengths, **options),
   )
+
+
+def of_latents(
+  u: plans.Plan, latent_of: Sequence[int]
+) -> Float[np.ndarray, 'steps latents']:
+  """The plan of latents that hold a frame each, or several.
+
+  Args:
+    u: plan of the frames.
+    latent_of: the latent that holds each frame, from 0, growing.
+
+  Raises:
+    ValueError: a known frame shares its latent with one that is not.
+  """
+  groups = [
+    np.flatnonzero(np.asarray(latent_of) == latent)
+    for latent in range(max(latent_of) + 1)
+  ]
+  known = set(plans.known_frames(u))
+  torn = [g for g in groups if 0 < len(known & set(g.tolist())) < len(g)]
+  if torn:
+    legal = ', '.join(_span(group) for group in groups)
+    raise ValueError(
+      f'known frames {" ".join(map(str, sorted(known)))} do not cover whole '
+      f'latents: frames {_span(torn[0])} share one; frames that are known or '
+      f'unknown together: {legal}'
+    )
+  return np.stack([u[:, group].min(axis=1) for group in groups], axis=1)
 
 
 def latent_of(codec: codecs.Codec, frames: int) -> list[int]:
@@ -119,3 +147,8 @@ def join(layout: layouts.Layout, clips: Sequence[Clip], made: Clip) -> Frames:
       for piece in layout.pieces
     ]
   )
+
+
+def _span(group):
+  first, last = group[0], group[-1]
+  return str(first) if first == last else f'{first}-{last}'

@@ -68,6 +68,8 @@ class DenoiserLoss:
     times: draws the frames' times.
     label_dropout: share of samples that see the null class.
     null_label: the null class.
+    condition_noise: draws the standard deviation of noise on the given frames
+      that prior and condition are made of; None: they are clean.
     time_bins: equal parts of [0, T] over which the loss is reported too; 0
       reports none.
   """
@@ -81,6 +83,7 @@ class DenoiserLoss:
   times: times.Ptss
   label_dropout: float
   null_label: int
+  condition_noise: Callable[[arrays.SampleKeys], Array] | None = None
   time_bins: int = 0
 
   def __call__(
@@ -93,17 +96,26 @@ class DenoiserLoss:
     With `time_bins` also `loss_by_time`, see `by_time`.
     """
     process = self.denoiser.process
-    given_keys, time_keys, noise_keys, label_keys, prior_keys, view_keys = (
-      arrays.fold(keys, purpose) for purpose in range(6)
-    )
+    (
+      given_keys,
+      time_keys,
+      noise_keys,
+      label_keys,
+      prior_keys,
+      view_keys,
+      known_keys,
+      image_keys,
+    ) = (arrays.fold(keys, purpose) for purpose in range(8))
     z0 = self.encode(batch['video'])
     frames = z0.shape[1]
     given = times.draw_known(given_keys, frames, task_mix=self.task_mix)
-    t = self.times(time_keys, frames, process.schedule.T)
-    t = jnp.where(given, 0.0, t) if self.hold_given else t
+    T = process.schedule.T
+    t = self.times(time_keys, frames, T)
+    unknown = ~given if self.hold_given else jnp.ones_like(given)
+    t = jnp.where(unknown, t, self.times.of_known(known_keys, T))
     prior, cond = self.conditioning(
       params,
-      z0,
+      self._image(image_keys, z0),
       given,
       drop_labels(
         label_keys, batch['label'], self.label_dropout, self.null_label
@@ -117,17 +129,27 @@ class DenoiserLoss:
     answer = self.denoiser(params, zt, t, seen)
     error2 = (answer.x0 - z0) ** 2
     weight = arrays.expand_like(self.weight(self.denoiser, t), z0)
-    loss = arrays.masked_mean(weight * error2, t > 0)
-    metrics = {'mse': arrays.masked_mean(error2, t > 0)}
+    loss = arrays.masked_mean(weight * error2, unknown)
+    metrics = {'mse': arrays.masked_mean(error2, unknown)}
     if self.time_bins:
       errors = einops.reduce(weight * error2, 'b f ... -> b f', 'mean')
-      shares = t / process.schedule.T
+      shares = jnp.where(unknown, t / T, 0.0)
       metrics['loss_by_time'] = by_time(errors, shares, self.time_bins)
     if answer.spread is not None:
       bits = _variance_bits(process.schedule, answer, z0, t)
-      metrics['variance_bits'] = arrays.masked_mean(bits, t > 0)
+      metrics['variance_bits'] = arrays.masked_mean(bits, unknown)
       loss += metrics['variance_bits']
     return loss, metrics
+
+  def _image(self, keys, z0):
+    """What is shown of the given frames: with noise, if it is so wished."""
+    if self.condition_noise is None:
+      return z0
+    strength_keys, noise_keys = (arrays.fold(keys, i) for i in range(2))
+    std = self.condition_noise(strength_keys)
+    return z0 + std[:, None, None, None, None] * arrays.normal_like(
+      noise_keys, z0
+    )
 
 
 def by_time(

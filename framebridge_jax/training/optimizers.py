@@ -12,7 +12,7 @@ from framebridge_jax import arguments
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Recipe:
-  """AdamW's numbers.
+  """An optimizer's numbers.
 
   Attributes:
     learning_rate: at its peak.
@@ -24,6 +24,7 @@ class Recipe:
     clip_norm: bound on the gradient's global norm.
     clip_from: first update whose gradient is bounded; early gradients are
       large and tell where to go.
+    name: a row of OPTIMIZERS with its options.
     freeze: regex searched in a parameter's `/`-joined name; what it matches
       stays as it is and has no optimizer state.  '' matches none.
   """
@@ -36,30 +37,91 @@ class Recipe:
   b2: float
   clip_norm: float
   clip_from: int = 0
+  name: str = 'adamw'
   freeze: str = ''
 
 
-def adamw(recipe: Recipe) -> optax.GradientTransformation:
-  """Clipped AdamW of what is not frozen."""
-  update = optax.chain(
-    _clip(recipe),
-    optax.adamw(
-      make_learning_rate(recipe),
-      b2=recipe.b2,
-      weight_decay=recipe.weight_decay,
-      mask=_matrices,
-    ),
-  )
+def make(recipe: Recipe) -> optax.GradientTransformation:
+  """The recipe's optimizer of what is not frozen, with clipped gradients.
+
+  Raises:
+    ValueError: the optimizer or an option is unknown or refused.
+  """
+  row, options = arguments.parse_row(recipe.name, OPTIMIZERS)
+  update = optax.chain(_clip(recipe), row(recipe, **options))
   if not recipe.freeze:
     return update
   frozen = re.compile(recipe.freeze).search
   return optax.multi_transform(
     {'train': update, 'freeze': optax.set_to_zero()},
-    lambda params: jax.tree_util.tree_map_with_path(
-      lambda path, _: 'freeze' if frozen(_name(path)) else 'train',
-      params,
-      is_leaf=lambda x: isinstance(x, meta.AxisMetadata),  # boxed at birth
+    _by_name(lambda name, x: 'freeze' if frozen(name) else 'train'),
+  )
+
+
+def adamw(recipe: Recipe) -> optax.GradientTransformation:
+  """AdamW (Loshchilov & Hutter 2019); weights decay in matrices only."""
+  return optax.adamw(
+    make_learning_rate(recipe),
+    b2=recipe.b2,
+    weight_decay=recipe.weight_decay,
+    mask=_matrices,
+  )
+
+
+def muon(
+  recipe: Recipe,
+  *,
+  rate: float = 0.02,
+  momentum: float = 0.95,
+  only: str = '(spatial|temporal)_',
+) -> optax.GradientTransformation:
+  """Muon (Jordan et al. 2024) for the matrices of blocks, AdamW for the rest.
+
+  Momentum is made orthogonal before it is taken: every direction of a matrix
+  learns at one pace.
+
+  Args:
+    recipe: its schedule holds for both; its learning rate is AdamW's.
+    rate: learning rate of Muon, at its peak.
+    momentum: decay of the first moment.
+    only: regex searched in the names of its matrices.
+  """
+  chosen = re.compile(only).search
+  peak = dataclasses.replace(recipe, learning_rate=rate)
+  orthogonal = optax.chain(
+    optax.contrib.scale_by_muon(
+      beta=momentum,
+      weight_dimension_numbers=lambda updates: jax.tree.map(
+        lambda _: optax.contrib.MuonDimensionNumbers(), updates
+      ),
     ),
+    optax.stateless_with_tree_map(lambda x, _: x * _stretch(*x.shape)),
+    optax.add_decayed_weights(recipe.weight_decay),
+    optax.scale_by_learning_rate(make_learning_rate(peak)),
+  )
+  return optax.multi_transform(
+    {'muon': orthogonal, 'adamw': adamw(recipe)},
+    _by_name(
+      lambda name, x: 'muon' if x.ndim == 2 and chosen(name) else 'adamw'
+    ),
+  )
+
+
+def _stretch(columns, rows):
+  """Matrices that widen change what they give by as much per number of it."""
+  return max(1.0, rows / columns) ** 0.5
+
+
+def _by_name(label):
+  """Labels of parameters by their names and shapes, boxed or not."""
+
+  def of(path, leaf):
+    return label(_name(path), meta.unbox(leaf))
+
+  return lambda params: jax.tree_util.tree_map_with_path(
+    of,
+    params,
+    is_leaf=lambda x: isinstance(x, meta.AxisMetadata),  # boxed at birth
   )
 
 
@@ -148,3 +210,4 @@ LEARNING_RATES = {
   'cosine_restarts': cosine_restarts,
   'constant': constant,
 }
+OPTIMIZERS = {'adamw': adamw, 'muon': muon}

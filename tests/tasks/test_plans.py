@@ -5,14 +5,14 @@ import pytest
 
 from framebridge_jax.processes import bridge, schedules
 from framebridge_jax.samplers import grids
-from framebridge_jax.tasks import plans
+from framebridge_jax.tasks import plans, windows
 
 STEPS, FRAMES = 8, 5
 # Tasks whose frames are known or travel in equal steps: task, options and the
 # frames that it knows (FVDM 2.4).
 KNOWN = [
   ('generate', {}, []),
-  ('image_to_video', {}, [0]),
+  ('i2v', {}, [0]),
   ('interpolate', {}, [0, 4]),
   ('keyframes', {'known': '3'}, [3]),
   ('keyframes', {'known': '0 2 3'}, [0, 2, 3]),
@@ -21,6 +21,11 @@ KNOWN = [
   ('transition', {}, [0, 1, 3, 4]),
   ('transition', {'overlap': 1}, [0, 4]),
   ('next_frame', {}, [0, 1, 2, 3]),
+  ('loop', {}, [0, 4]),
+  ('loop', {'overlap': 2}, [0, 1, 3, 4]),
+  ('inpaint_time', {}, [0, 3, 4]),
+  ('inpaint_time', {'count': 3}, [0, 4]),
+  ('inpaint_time', {'missing': '0 2'}, [1, 3, 4]),
 ]
 # Tasks in which every frame goes its own way.
 OWN_WAY = {'progressive', 'staggered', 'rolling', 'edit'}
@@ -55,6 +60,9 @@ def test_progressive_gives_frame_i_the_time_min_of_a_tenth_i_t_and_t():
     want = [min(0.1 * i * clip_time, clip_time) for i in range(1, frames + 1)]
     np.testing.assert_allclose(t[k], want, atol=1e-12)
   assert t[0].min() > 0
+  known = 1 - plans.progressive(STEPS, frames, first=0)
+  np.testing.assert_array_equal(known[:, 0], np.zeros(STEPS + 1))
+  np.testing.assert_allclose(known[:, 1:], t[:, :-1], atol=1e-12)
   steep = 1 - plans.progressive(STEPS, frames, slope=0.5)
   np.testing.assert_allclose(steep[0], [0.5] + [1] * 11)
 
@@ -84,6 +92,26 @@ def test_rolling_hands_the_clip_over_without_a_jump():
   np.testing.assert_allclose(np.diff(u, axis=0), 1 / (STEPS * FRAMES))
 
 
+def test_rolling_behind_known_frames_leaves_them_alone():
+  u = plans.rolling(STEPS, FRAMES, overlap=2)
+  np.testing.assert_array_equal(u[:, :2], np.ones((STEPS + 1, 2)))
+  np.testing.assert_allclose(u[0, 2:], [2 / 3, 1 / 3, 0])
+  np.testing.assert_allclose(u[-1, 2:], [1, 2 / 3, 1 / 3])
+
+
+@pytest.mark.parametrize('overlap', [0, 2])
+def test_a_stream_starts_where_its_first_tick_ends(overlap):
+  """From nothing, each frame at the pace of the ticks that follow."""
+  start = plans.rolling_start(STEPS, FRAMES, overlap=overlap)
+  tick = plans.rolling(STEPS, FRAMES, overlap=overlap)
+  np.testing.assert_array_equal(start[0, overlap:], np.zeros(FRAMES - overlap))
+  np.testing.assert_allclose(start[-1], tick[-1], atol=1e-12)
+  # The same frame, a tick later.
+  np.testing.assert_allclose(tick[0, overlap:-1], start[-1, overlap + 1 :])
+  assert np.diff(start, axis=0).min() >= 0
+  assert np.diff(start, axis=0).max() <= 1 / STEPS + 1e-12
+
+
 def test_edited_frames_set_out_from_their_strength():
   """SDEdit: time runs from `strength` T to 0."""
   t = 1 - plans.edit(4, 3, strength=0.6)
@@ -97,6 +125,9 @@ def test_edited_frames_set_out_from_their_strength():
 def test_edits_have_a_strength_a_frame_and_frames_of_none_are_known():
   t = 1 - plans.edit_frames(2, np.array([0.0, 0.5, 1.0]))
   np.testing.assert_array_equal(t, [[0, 0.5, 1], [0, 0.25, 0.5], [0, 0, 0]])
+  np.testing.assert_array_equal(1 - plans.edit(2, 3, strengths='0 0.5 1'), t)
+  some = 1 - plans.edit(2, 3, strength=0.5, known='0 2')
+  np.testing.assert_array_equal(some[0], [0, 0.5, 0])
 
 
 @pytest.mark.parametrize('name', plans.TASKS)
@@ -116,6 +147,12 @@ REFUSED = [
   ('extend', {'overlap': 5}, 'all 5 frames are known'),
   ('extend', {'overlap': 7}, r'\[5, 6\].*5 frames'),
   ('transition', {'overlap': 3}, 'all 5 frames are known'),
+  ('inpaint_time', {'missing': '5'}, r'missing frames \[5\].*5 frames'),
+  ('edit', {'strengths': '0.5 1'}, 'want 5 numbers from 0 to 1'),
+  ('edit', {'strengths': '0 0 0 0 few'}, 'want 5 numbers from 0 to 1'),
+  ('edit', {'known': '7'}, r'known frames \[7\].*5 frames'),
+  ('edit', {'strength': 0.0}, 'all 5 frames are to stay as they are'),
+  ('rolling', {'overlap': 5}, 'overlap is 5, want 0 to 4 of 5 frames'),
 ]
 
 
@@ -128,6 +165,35 @@ def test_known_frames_that_make_no_sense_are_refused(name, options, message):
 def test_progress_without_known_frames_moves_all():
   u = plans.progress(4, 2)
   np.testing.assert_allclose(u, np.arange(5)[:, None] / 4 * np.ones(2))
+
+
+# A causal codec: the first latent holds one frame, each other one two.
+CAUSAL = [0, 1, 1, 2, 2]
+
+
+def test_a_latent_is_known_where_all_of_its_frames_are():
+  u = plans.keyframes(STEPS, FRAMES, known='0 3 4')
+  latents = windows.of_latents(u, CAUSAL)
+  assert latents.shape == (STEPS + 1, 3)
+  assert plans.known_frames(latents) == (0, 2)
+  np.testing.assert_allclose(latents[:, 1], np.linspace(0, 1, STEPS + 1))
+  np.testing.assert_array_equal(windows.of_latents(u, range(FRAMES)), u)
+
+
+def test_a_latent_of_edited_frames_goes_the_way_of_the_strongest():
+  u = plans.edit(4, FRAMES, strengths='0 0.2 0.6 1 0.1')
+  np.testing.assert_allclose(1 - windows.of_latents(u, CAUSAL)[0], [0, 0.6, 1])
+
+
+@pytest.mark.parametrize(
+  ('known', 'torn'), [('0 4', '3-4'), ('0 1', '1-2'), ('2 3 4', '1-2')]
+)
+def test_known_frames_that_tear_a_latent_are_told_the_legal_ones(known, torn):
+  u = plans.keyframes(STEPS, FRAMES, known=known)
+  with pytest.raises(ValueError, match='do not cover whole') as error:
+    windows.of_latents(u, CAUSAL)
+  assert f'frames {torn} share one' in str(error.value)
+  assert str(error.value).endswith('together: 0, 1-2, 3-4')
 
 
 @pytest.mark.parametrize('name', ['generate', 'interpolate'])

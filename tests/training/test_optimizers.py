@@ -30,7 +30,7 @@ def _recipe(**changes):
 
 def _updates(recipe, params, grads):
   """The updates of a sequence of gradients."""
-  optimizer = optimizers.adamw(recipe)
+  optimizer = optimizers.make(recipe)
   state, updates = optimizer.init(params), []
   with jax.numpy_dtype_promotion('standard'):
     for grad in grads:
@@ -120,7 +120,7 @@ def _frozen_params():
 
 def _walk(recipe, grads, steps=3):
   """Parameters after some steps, and the optimizer's last state."""
-  optimizer, params = optimizers.adamw(recipe), _frozen_params()
+  optimizer, params = optimizers.make(recipe), _frozen_params()
   state = optimizer.init(params)
   with jax.numpy_dtype_promotion('standard'):
     for _ in range(steps):
@@ -182,7 +182,7 @@ def test_a_boxed_tree_freezes_what_its_unboxed_one_does(freeze):
     lambda x: nn.LogicallyPartitioned(x, ('embed', 'mlp')) if x.ndim > 1 else x,
     params,
   )
-  optimizer = optimizers.adamw(_recipe(freeze=freeze))
+  optimizer = optimizers.make(_recipe(freeze=freeze))
   states = [nn.unbox(optimizer.init(x)) for x in (boxed, params)]
   jax.tree.map(np.testing.assert_array_equal, *states)
 
