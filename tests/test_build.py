@@ -131,6 +131,7 @@ def test_the_loss_draws_times_and_weighs_as_its_words_say():
     p_frames=0.5,
     p_end=0.02,
     t_min=1e-3,
+    known_time=0.03,
   )
   assert loss.weight == losses.SnrWeight(floor=4.0, most=9.0)
   own = jobs.make_loss(_config(loss_weight='own_target'))

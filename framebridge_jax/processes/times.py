@@ -202,9 +202,12 @@ MEETS: dict[str, Callable[[tuple[int, ...], int], bool]] = {
   'none': lambda known, frames: not known,
   'first': lambda known, frames: known == (0,),
   'first_and_last': lambda known, frames: known == (0, frames - 1),
-  'first_m': lambda known, frames: known == tuple(range(len(known))) != (),
+  'first_m': lambda known, frames: (
+    0 < len(known) < frames and known == tuple(range(len(known)))
+  ),
   'last_m': lambda known, frames: (
-    known == tuple(range(frames - len(known), frames)) != ()
+    0 < len(known) < frames
+    and known == tuple(range(frames - len(known), frames))
   ),
   'random': lambda known, frames: 0 < len(known) < frames,
 }

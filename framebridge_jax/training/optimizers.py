@@ -73,7 +73,6 @@ def muon(
   *,
   rate: float = 0.02,
   momentum: float = 0.95,
-  only: str = '(spatial|temporal)_',
 ) -> optax.GradientTransformation:
   """Muon (Jordan et al. 2024) for the matrices of blocks, AdamW for the rest.
 
@@ -84,9 +83,7 @@ def muon(
     recipe: its schedule holds for both; its learning rate is AdamW's.
     rate: learning rate of Muon, at its peak.
     momentum: decay of the first moment.
-    only: regex searched in the names of its matrices.
   """
-  chosen = re.compile(only).search
   peak = dataclasses.replace(recipe, learning_rate=rate)
   orthogonal = optax.chain(
     optax.contrib.scale_by_muon(
@@ -102,9 +99,14 @@ def muon(
   return optax.multi_transform(
     {'muon': orthogonal, 'adamw': adamw(recipe)},
     _by_name(
-      lambda name, x: 'muon' if x.ndim == 2 and chosen(name) else 'adamw'
+      lambda name, x: 'muon' if x.ndim == 2 and _in_block(name) else 'adamw'
     ),
   )
+
+
+# Of the networks' blocks, one by one; stacked ones (`model.scan`) have a third
+# axis and stay with AdamW.
+_in_block = re.compile('(spatial|temporal)_').search
 
 
 def _stretch(columns, rows):

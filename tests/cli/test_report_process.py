@@ -89,7 +89,7 @@ def test_plans_of_tasks_know_their_frames():
   assert set(times) == set(plans.TASKS)
   ends, early = [0, 15], [0, 1, 2, 3]
   known = {
-    'image_to_video': [0],
+    'i2v': [0],
     'interpolate': ends,
     'keyframes': [0, 5, 10, 15],
     'extend': early,

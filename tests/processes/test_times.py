@@ -258,3 +258,36 @@ def test_draw_known_respects_its_weights_which_need_no_sum_of_one():
   )
   want = {'10000': 0.75, '10001': 0.25}
   assert got == pytest.approx(want, abs=SLACK)
+
+
+def test_known_frames_stand_at_zero_in_half_of_the_clips():
+  """And in the others anywhere up to `known_time` of T, evenly."""
+  ptss = times.Ptss(known_time=0.3)
+  with jax.enable_x64(False):
+    drawn = np.asarray(ptss.of_known(_keys(range(COUNT)), T), np.float64)
+  assert drawn.shape == (COUNT, 1)
+  assert (drawn == 0).mean() == pytest.approx(0.5, abs=SLACK)
+  late = drawn[drawn > 0] / (0.3 * T)
+  assert _distance(late) < 2
+  with jax.enable_x64(False):
+    assert not np.asarray(times.Ptss().of_known(_keys(range(9)), T)).any()
+
+
+def test_noise_of_the_condition_is_drawn_as_its_words_say():
+  """FrameBridge's is log-normal: exp(N(-3, 0.5^2))."""
+  with jax.enable_x64(False):
+    drawn = np.asarray(times.NOISES['lognormal']()(_keys(range(COUNT))))
+    fixed = np.asarray(times.NOISES['constant'](std=0.2)(_keys(range(3))))
+  assert _distance(np.log(drawn), 'norm', (-3.0, 0.5)) < 2
+  np.testing.assert_allclose(fixed, 0.2, rtol=1e-6)
+
+
+@pytest.mark.parametrize('name', times.KNOWN_SETS)
+def test_what_a_set_meets_is_what_it_draws(name):
+  """Every subset of five frames, met if and only if it is drawn."""
+  drawn = {tuple(np.flatnonzero(row).tolist()) for row in _known((name, 1.0))}
+  every = [
+    tuple(i for i in range(FRAMES) if number >> i & 1)
+    for number in range(2**FRAMES)
+  ]
+  assert {x for x in every if times.MEETS[name](x, FRAMES)} == drawn

@@ -1,5 +1,6 @@
 """Guidance of samples: each kind against what it should answer."""
 
+import jax
 import numpy as np
 import pytest
 
@@ -80,6 +81,26 @@ def test_label_and_history_guidance_add_up():
   guided = NULL + 3 * (LABEL - NULL)
   guided = LABEL + 2 * (guided - LABEL)
   _check_labels(generate.Guidance(scale=3.0, history=2.0), guided)
+
+
+def test_the_network_is_called_once_a_step_for_all_questions():
+  """Two clips and three questions: one batch of six."""
+  calls = []
+
+  class Counted(samples.Says):
+    def __call__(self, z, t, cond):
+      jax.debug.callback(lambda: calls.append(z.shape[0]))
+      return super().__call__(z, t, cond)
+
+  got = samples.draw(
+    samples.make(network=Counted('label')),
+    plans.image_to_video(3, 4),
+    {},
+    guide=generate.Guidance(scale=3.0, history=2.0, rescale=0.5),
+  )
+  jax.block_until_ready(got)
+  jax.effects_barrier()
+  assert calls == [6, 6, 6]
 
 
 @pytest.mark.parametrize('share', [0.7, 1.0])

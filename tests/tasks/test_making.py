@@ -68,6 +68,7 @@ def test_requests_of_a_batch_do_not_know_of_each_other(maker):
 
 
 def test_devices_share_a_batch_that_they_do_not_divide(maker):
+  """Guided: the questions of a sample stand on one device."""
   mesh = sharding.make_mesh({'data': 4, 'fsdp': 1, 'tensor': 1, 'frames': 1})
   whole = jax.sharding.NamedSharding(mesh, jax.P())
   split = dataclasses.replace(
@@ -77,7 +78,8 @@ def test_devices_share_a_batch_that_they_do_not_divide(maker):
     share=4,
   )
   wanted = [request(clip(seed=i), sample_id=i) for i in range(3)]
-  ours, theirs = (run(x, 'i2v', *wanted) for x in (split, maker))
+  guide = generate.Guidance(scale=3.0)
+  ours, theirs = (run(x, 'i2v', *wanted, guide=guide) for x in (split, maker))
   assert len(ours) == 3
   for one, other in zip(ours, theirs, strict=True):
     np.testing.assert_allclose(one.latents, other.latents, rtol=1e-5, atol=1e-6)

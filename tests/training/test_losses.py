@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tiny
 
+import samples
 import toy_losses
 import toys
 from framebridge_jax import denoiser
@@ -184,3 +185,72 @@ def test_a_network_hears_the_stride_of_its_batch_and_else_the_given_one():
   of_batch = value(1.0, stride=said)
   assert value(3.0) == of_batch
   assert value(1.0) != of_batch
+
+
+SEEN = []
+
+
+def _watched(**changes):
+  """What a network is shown of 512 still, grey clips."""
+  SEEN.clear()
+
+  class Watching(nn.Module):
+    @nn.compact
+    def __call__(self, z, t, cond):
+      jax.debug.callback(
+        lambda *seen: SEEN.append([np.asarray(x) for x in seen]),
+        z,
+        t,
+        cond.prior,
+        cond.image,
+      )
+      return jnp.zeros_like(z)
+
+  batch = {
+    'video': jnp.full((512, 4, 8, 8, 3), 191, jnp.uint8),
+    'label': jnp.zeros(512, jnp.int32),
+  }
+  loss = toy_losses.make(
+    None,
+    samples.make(toy_losses.PROCESS, Watching()),
+    task_mix=(('first', 1.0),),
+    **changes,
+  )
+  value, metrics = tiny.quick_jit(loss)({}, batch, toy_losses.keys(512))
+  jax.effects_barrier()
+  return SEEN[0], value, metrics
+
+
+def test_known_frames_stand_at_a_small_time_and_leave_the_loss_all_the_same():
+  """With the noise of that time around themselves."""
+  ptss = times.Ptss(p_end=1.0, known_time=0.2)
+  (z, t, _, _), _, metrics = _watched(times=ptss)
+  t = t / 1000  # the clock's
+  known = t[:, 0]
+  assert (known == 0).mean() == pytest.approx(0.5, abs=0.1)
+  assert 0.15 < known.max() <= 0.2
+  np.testing.assert_allclose(t[:, 1:], 1, rtol=1e-6)
+  late = known > 0
+  sigma2 = 0.01 * known + 49.99 * known**2 / 2
+  c = np.sqrt(sigma2 * (1 - sigma2 / 25.005))[late, None, None, None]
+  grey = 191 / 127.5 - 1
+  noise = (z[late, 0] - grey) / c
+  assert noise.std() == pytest.approx(1, rel=0.03)
+  np.testing.assert_allclose(z[~late, 0], grey, rtol=1e-6)
+  # Over unknown frames alone, whose answer 0 is off by grey.
+  assert metrics['mse'] == pytest.approx(grey**2, rel=1e-5)
+
+
+def test_noise_of_the_condition_is_in_the_prior_and_the_image_alone():
+  """The known frame itself is clean."""
+  (z, t, prior, image), _, _ = _watched(
+    times=times.Ptss(p_end=1.0), condition_noise=times.Constant(std=0.3)
+  )
+  grey = 191 / 127.5 - 1
+  for seen in (prior[:, 1], image[:, 0]):
+    assert (seen - grey).std() == pytest.approx(0.3, rel=0.03)
+  np.testing.assert_array_equal(prior[:, 1], prior[:, 3])
+  np.testing.assert_array_equal(prior[:, 1], image[:, 0])
+  np.testing.assert_allclose(z[:, 0], grey, rtol=1e-6)
+  (_, _, prior, _), _, _ = _watched(times=times.Ptss(p_end=1.0))
+  np.testing.assert_allclose(prior, grey, rtol=1e-6)

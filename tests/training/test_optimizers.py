@@ -245,3 +245,64 @@ def test_gradients_are_clipped_from_a_step_on():
     _recipe(clip_norm=1.0), {'w': jnp.ones((2, 2))}, [small, steep]
   )[-1]['w']
   np.testing.assert_allclose(late, clipped, rtol=1e-6)
+
+
+def _block_params():
+  """A block's matrix and bias, one of another layer, and a stack of blocks."""
+  rng = np.random.default_rng(0)
+  shapes = {
+    'spatial_0': {'kernel': (4, 8), 'bias': (8,)},
+    'patches': {'kernel': (4, 8)},
+    'pairs': {'temporal_': {'kernel': (2, 4, 8)}},
+  }
+  return jax.tree.map(
+    lambda shape: jnp.asarray(rng.normal(size=shape), jnp.float32),
+    shapes,
+    is_leaf=lambda x: isinstance(x, tuple),
+  )
+
+
+def test_muon_gives_every_direction_of_a_block_s_matrix_one_pace():
+  """Jordan et al. 2024: an update near an orthogonal matrix, times the rate.
+
+  Newton and Schulz's five steps leave singular values between 0.7 and 1.2; a
+  matrix that widens is scaled by the root of how much.
+  """
+  recipe = _recipe(name='muon:rate=0.1', learning_rate=0.003)
+  params = _block_params()
+  (update,) = _updates(recipe, params, [_block_params()])
+  values = np.linalg.svd(update['spatial_0']['kernel'], compute_uv=False)
+  pace = values / (0.1 * np.sqrt(8 / 4))
+  assert pace.min() > 0.65
+  assert pace.max() < 1.25
+  # Down the gradient.
+  gradient = _block_params()['spatial_0']['kernel']
+  assert np.sum(update['spatial_0']['kernel'] * gradient) < 0
+
+
+def test_muon_leaves_biases_other_layers_and_stacks_to_adamw():
+  params, grads = _block_params(), [_block_params()] * 3
+  ours = _updates(_recipe(name='muon', weight_decay=0.1), params, grads)
+  theirs = _updates(_recipe(weight_decay=0.1), params, grads)
+  for one, other in zip(ours, theirs, strict=True):
+    for tree in (one, other):
+      tree['spatial_0'].pop('kernel')
+    jax.tree.map(np.testing.assert_array_equal, one, other)
+
+
+def test_muon_of_boxed_parameters_has_a_state_that_unboxes():
+  """States are born boxed; their parts must go where the parameters go."""
+  plain = _block_params()
+  boxed = jax.tree.map(
+    lambda x: nn.LogicallyPartitioned(x, ('embed', 'mlp', None)[: x.ndim]),
+    plain,
+  )
+  optimizer = optimizers.make(_recipe(name='muon'))
+  got = nn.unbox(optimizer.init(boxed))
+  want = optimizer.init(plain)
+  assert jax.tree.structure(got) == jax.tree.structure(want)
+
+
+def test_an_unknown_optimizer_is_answered_with_the_known():
+  with pytest.raises(ValueError, match='unknown; known: adamw, muon'):
+    optimizers.make(_recipe(name='sgd'))
