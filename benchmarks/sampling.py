@@ -82,19 +82,19 @@ def measure(
     """Seconds in all, and to the first preview."""
     seen = []
     start = time.perf_counter()
+    how = {'num_steps': num_steps, **settings}
     if preview_every:
       pipeline.make(
         task,
         *given,
         seed=seed,
-        num_steps=num_steps,
         preview=lambda progress: seen.append(time.perf_counter() - start),
         preview_every=preview_every,
-        **settings,
+        **how,
       )
     else:
       wishes = [Wish(given, seed=seed, sample_id=i) for i in range(clips)]
-      pipeline.batch(task, wishes, num_steps=num_steps, **settings)
+      pipeline.batch(task, wishes, **how)
     return time.perf_counter() - start, (seen or [float('nan')])[0]
 
   cold, _ = call(0)

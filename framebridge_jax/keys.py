@@ -1,6 +1,6 @@
 """What every key of a config may be: a rule for each."""
 
-from framebridge_jax import build, jobs, rules
+from framebridge_jax import build, jobs, rules, sample_keys
 from framebridge_jax.data import codec, sources, token_files
 from framebridge_jax.models import attention, latte
 from framebridge_jax.porting import latte as latte_rows
@@ -13,9 +13,6 @@ from framebridge_jax.processes import (
   views,
 )
 from framebridge_jax.processes import table as processes
-from framebridge_jax.samplers import grids
-from framebridge_jax.samplers import table as samplers
-from framebridge_jax.tasks import plans
 from framebridge_jax.training import losses, optimizers
 
 
@@ -168,22 +165,6 @@ JOBS: dict[str, dict[str, rules.Rule]] = {
   },
 }
 
-_SAMPLING: dict[str, rules.Rule] = {
-  'seed': rules.integer(0),
-  'sampler': rules.made(samplers.SAMPLERS),
-  'grid': rules.option(grids.GRIDS),
-  'num_steps': rules.integer(1),
-  'start_noise': rules.number(0),
-  'guidance': rules.number(0),
-  'guidance_rescale': rules.number(0, 1),
-  'guidance_start': rules.number(0, 1),
-  'guidance_stop': rules.number(0, 1),
-  'guidance_history': rules.number(0),
-  'fps': rules.integer(1),
-  'weights': rules.text,
-  'ema': rules.number(0, 1),
-}
-
 # Of a data set, without what training does with it.
 _DATA = (
   'dataset',
@@ -197,31 +178,9 @@ _DATA = (
 )
 
 MODES: dict[str, dict[str, rules.Rule]] = {
-  'sample': {
-    **_SAMPLING,
-    'task': rules.option(plans.TASKS),
-    'image': rules.text,
-    'video': rules.text,
-    'batch': rules.text,
-    'label': rules.integer(-1),
-    'count': rules.integer(1),
-    'length': rules.integer(-1),
-    'anchor': rules.flag,
-    'match': rules.number(0, 1),
-    'frames': rules.integer(0),
-    'size': rules.integer(0),
-    'negative_label': rules.integer(-1),
-    'temperature': rules.number(0),
-    'image_noise': rules.number(0),
-    'known_time': rules.number(0, 1),
-    'frame_stride': rules.integer(0),
-    'task_prior': rules.optional(rules.one_of([*priors.PRIORS, build.NEURAL])),
-    'compute_dtype': rules.optional(rules.one_of(build.COMPUTE_DTYPES)),
-    'batch_size': rules.integer(1),
-    'name': rules.text,
-  },
+  'sample': sample_keys.SAMPLE,
   'evaluate': {
-    **_SAMPLING,
+    **sample_keys.SAMPLING,
     'num_clips': rules.integer(1),
     'num_futures': rules.integer(1),
     'batch_size': rules.integer(1),

@@ -13,12 +13,11 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
-from framebridge_jax import build, sampling, saved, wishes
+from framebridge_jax import sampling, saved, wishes
 from framebridge_jax.report import video as videos
-from framebridge_jax.tasks import generate, long_video, making
+from framebridge_jax.tasks import generate, long_video
 from framebridge_jax.training import sharding
 
 Video = videos.Video
@@ -70,31 +69,7 @@ def load(
   """
   mesh = sharding.make_mesh({'data': -1, 'fsdp': 1, 'tensor': 1, 'frames': 1})
   found = saved.load(path, sharding.replicated(mesh), ema=ema)
-  return of_saved(found, mesh, dtype=dtype, frames=frames, size=size)
-
-
-def of_saved(
-  found: saved.Saved,
-  mesh: jax.sharding.Mesh,
-  *,
-  dtype: str = '',
-  frames: int = 0,
-  size: int = 0,
-) -> 'Pipeline':
-  """As `load`, of what was loaded."""
-  config = sampling.adapted(found.config, dtype=dtype, frames=frames, size=size)
-  maker = making.Maker(
-    model=build.make_denoiser(config),
-    variables=found.variables,
-    conditioning=build.make_conditioning(config),
-    codec=build.make_codec(config),
-    hold_given=config.hold_given,
-    frames=config.data.frames,
-    size=config.data.size,
-    place=lambda x: jax.device_put(x, sharding.batch_sharding(mesh)),
-    share=mesh.size,
-  )
-  desk = wishes.Desk(config=config, weights=found.facts, maker=maker)
+  desk = wishes.open_desk(found, mesh, dtype=dtype, frames=frames, size=size)
   return Pipeline(desk=desk)
 
 
@@ -207,12 +182,12 @@ class Pipeline:
       task: a row of `tasks.plans.TASKS` with its options, as
         `keyframes:known=0 7`.
       *given: the pictures and clips that it reads.
-      label: class; -1: none.
-      seed: of the noise.
-      sample_id: tells the futures of one seed apart.
-      preview: is shown the clip on the way; False cancels.
-      preview_every: steps from one preview to the next.
-      **settings: fields of `Settings`.
+      label: as the others, see the class.
+      seed: see the class.
+      sample_id: see the class.
+      preview: see the class.
+      preview_every: see the class.
+      **settings: see the class.
 
     Raises:
       ValueError: what is given does not make sense; nothing is compiled yet.
@@ -243,17 +218,12 @@ class Pipeline:
     seconds: float = 0.0,
     **how: Any,
   ) -> Video:
-    """A clip, or a picture, and what follows it.
+    """A clip, or a picture, and what follows it, in `frames` or `seconds`.
 
-    Args:
-      clip: to go on from.
-      frames: of the result.
-      seconds: of the result, instead of `frames`.
-      **how: as of `stream`.
+    The rest is as for `stream`.
 
     Raises:
-      ValueError: neither or both of `frames` and `seconds` are given, or the
-        clip has as many frames already.
+      ValueError: neither or both are given, or the clip is as long already.
     """
     if bool(frames) == bool(seconds):
       raise ValueError(
@@ -288,10 +258,10 @@ class Pipeline:
       match: share of the way back to that frame's contrast and colour.
       rolling: one frame at a time, in a window that moves along, instead of
         one window after the other.
-      label: class; -1: none.
-      seed: of the noise.
-      sample_id: tells the futures of one seed apart.
-      **settings: fields of `Settings`.
+      label: as the others, see the class.
+      seed: see the class.
+      sample_id: see the class.
+      **settings: see the class.
 
     Raises:
       ValueError: something about it is wrong.

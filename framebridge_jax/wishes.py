@@ -5,10 +5,11 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import jax
 import ml_collections
 from absl import logging
 
-from framebridge_jax import check, provenance, sampling
+from framebridge_jax import build, check, provenance, sampling, saved
 from framebridge_jax.data import given as media
 from framebridge_jax.report import video as videos
 from framebridge_jax.tasks import (
@@ -18,6 +19,7 @@ from framebridge_jax.tasks import (
   plans,
   windows,
 )
+from framebridge_jax.training import sharding
 
 Given = Any  # a path, a uint8 array, a PIL image, or a Video
 
@@ -197,6 +199,41 @@ class Desk:
       clips.append(clip)
       facts.append({**path, 'frames': count, 'sha256': sha256})
     return tuple(clips), facts
+
+
+def open_desk(
+  found: saved.Saved,
+  mesh: jax.sharding.Mesh,
+  *,
+  dtype: str = '',
+  frames: int = 0,
+  size: int = 0,
+) -> Desk:
+  """A desk for a model that was loaded, over the devices of a mesh.
+
+  Args:
+    found: the model.
+    mesh: whose devices share a batch.
+    dtype: see `sampling.adapted`, as for `frames` and `size`.
+    frames: of a window.
+    size: of a frame.
+
+  Raises:
+    ValueError: the model cannot make such frames.
+  """
+  config = sampling.adapted(found.config, dtype=dtype, frames=frames, size=size)
+  maker = making.Maker(
+    model=build.make_denoiser(config),
+    variables=found.variables,
+    conditioning=build.make_conditioning(config),
+    codec=build.make_codec(config),
+    hold_given=config.hold_given,
+    frames=config.data.frames,
+    size=config.data.size,
+    place=lambda x: jax.device_put(x, sharding.batch_sharding(mesh)),
+    share=mesh.size,
+  )
+  return Desk(config=config, weights=found.facts, maker=maker)
 
 
 def change(

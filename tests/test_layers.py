@@ -215,6 +215,7 @@ ROOM = (
   'data_contradictions',
   'saved',
   'sampling',
+  'sample_keys',
   'provenance',
   'wishes',
 )

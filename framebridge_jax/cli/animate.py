@@ -42,7 +42,7 @@ def open_animator(
   Raises:
     ValueError: the run is of another job than animating.
   """
-  maker = sample.open_pipeline(config, workdir).desk.maker
+  maker = sample.open_desk(config, workdir).maker
   settings = sampling.settings_of(config)
   return Animator(
     maker=maker,

@@ -60,13 +60,12 @@ def read(config: ml_collections.ConfigDict) -> list[Line | Bad]:
     found = _of_command(common)
   lines, taken = [], {}
   for line in found:
-    first = taken.get(line.name) if isinstance(line, Line) else None
-    if first is not None:
-      line = Bad(
-        line.place,
-        f'name {line.name!r} is taken by {first}; give it one of its own',
-      )
-    elif isinstance(line, Line):
+    if isinstance(line, Line) and line.name in taken:
+      owner = taken[line.name]
+      error = f'name {line.name!r} is taken by {owner}; give it one of its own'
+      lines.append(Bad(line.place, error))
+      continue
+    if isinstance(line, Line):
       taken[line.name] = line.place
     lines.append(line)
   return lines

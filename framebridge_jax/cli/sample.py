@@ -12,7 +12,6 @@ from etils import epath
 from framebridge_jax import (
   arguments,
   check,
-  pipeline,
   sampling,
   saved,
   wishes,
@@ -54,7 +53,7 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
   """
   check.check_mode(config, 'sample')
   wanted = lines.read(config)
-  desk = open_pipeline(config, workdir).desk
+  desk = open_desk(config, workdir)
   folder = epath.Path(workdir) / FOLDER
   jobs, bad = _take_all(desk, wanted)
   left = [
@@ -118,9 +117,9 @@ def _make(desk, jobs, folder):
       outputs.write(folder, job.stem, video)
 
 
-def open_pipeline(
+def open_desk(
   config: ml_collections.ConfigDict, workdir: pathlib.Path
-) -> pipeline.Pipeline:
+) -> wishes.Desk:
   """The model that a checked config of `sample` or `evaluate` names.
 
   Raises:
@@ -132,7 +131,7 @@ def open_pipeline(
     )
   fitting.check_codec(config, workdir)
   mesh = sharding.make_mesh(dict(config.mesh))
-  return pipeline.of_saved(
+  return wishes.open_desk(
     saved.of_run(config, workdir, sharding.replicated(mesh)),
     mesh,
     dtype=config.get('compute_dtype', ''),

@@ -120,7 +120,7 @@ class Maker:
     )
     made = self._run(wanted, source, requests, style, watch=watch).latents
     return [
-      self._join(layout, request.clips, latents)
+      windows.join(layout, request.clips, latents, self.codec)
       for layout, request, latents in zip(laid, requests, made, strict=False)
     ]
 
@@ -266,24 +266,6 @@ class Maker:
       carried=carried,
     )
     return jax.tree.map(lambda x: x[: len(requests)], made)
-
-  def _join(self, layout, clips, latents):
-    made = windows.Clip(
-      np.asarray(self.codec.decode(latents[None]))[0], latents
-    )
-    frames = windows.join(layout, clips, made)
-    if not windows.framewise(self.codec, self.frames):
-      return windows.Clip(frames)
-    every = [*clips, made]
-    joined = jnp.concatenate(
-      [
-        windows.encoded(
-          every[piece.clip], self.codec, slice(piece.start, piece.stop)
-        )
-        for piece in layout.pieces
-      ]
-    )
-    return windows.Clip(frames, joined)
 
 
 def _lay(window, request):

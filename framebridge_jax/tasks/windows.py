@@ -138,15 +138,28 @@ def encoded(clip: Clip, codec: codecs.Codec, part: slice) -> Latent:
   return codec.encode(clip.frames[None, part])[0]
 
 
-def join(layout: layouts.Layout, clips: Sequence[Clip], made: Clip) -> Frames:
-  """The frames of the result, given and made."""
-  every = [*clips, made]  # MADE is the last
-  return np.concatenate(
+def join(
+  layout: layouts.Layout,
+  clips: Sequence[Clip],
+  made: Latent,
+  codec: codecs.Codec,
+) -> Clip:
+  """The result, given frames and made ones, with latents if there are."""
+  frames = np.asarray(codec.decode(made[None]))[0]
+  every = [*clips, Clip(frames, made)]  # MADE is the last
+  frames = np.concatenate(
     [
       every[piece.clip].frames[piece.start : piece.stop]
       for piece in layout.pieces
     ]
   )
+  if len(made) != len(every[layouts.MADE].frames):
+    return Clip(frames)
+  latents = [
+    encoded(every[piece.clip], codec, slice(piece.start, piece.stop))
+    for piece in layout.pieces
+  ]
+  return Clip(frames, jnp.concatenate(latents))
 
 
 def _span(group):

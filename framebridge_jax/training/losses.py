@@ -3,6 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import einops
 import flax.linen as nn
@@ -48,6 +49,19 @@ class OwnTarget:
   def __call__(self, model: denoiser.Denoiser, t: FrameTime) -> FrameTime:
     """Weights [b, f] of squared errors in z0."""
     return model.weight(t)
+
+
+class _Keys(NamedTuple):
+  """Keys of a batch, one a sample, by what they are for; in this order."""
+
+  given: arrays.SampleKeys
+  time: arrays.SampleKeys
+  noise: arrays.SampleKeys
+  label: arrays.SampleKeys
+  prior: arrays.SampleKeys
+  view: arrays.SampleKeys
+  known: arrays.SampleKeys
+  image: arrays.SampleKeys
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -96,36 +110,27 @@ class DenoiserLoss:
     With `time_bins` also `loss_by_time`, see `by_time`.
     """
     process = self.denoiser.process
-    (
-      given_keys,
-      time_keys,
-      noise_keys,
-      label_keys,
-      prior_keys,
-      view_keys,
-      known_keys,
-      image_keys,
-    ) = (arrays.fold(keys, purpose) for purpose in range(8))
+    of = _Keys(*(arrays.fold(keys, i) for i in range(len(_Keys._fields))))
     z0 = self.encode(batch['video'])
     frames = z0.shape[1]
-    given = times.draw_known(given_keys, frames, task_mix=self.task_mix)
+    given = times.draw_known(of.given, frames, task_mix=self.task_mix)
     T = process.schedule.T
-    t = self.times(time_keys, frames, T)
+    t = self.times(of.time, frames, T)
     unknown = ~given if self.hold_given else jnp.ones_like(given)
-    t = jnp.where(unknown, t, self.times.of_known(known_keys, T))
+    t = jnp.where(unknown, t, self.times.of_known(of.known, T))
     prior, cond = self.conditioning(
       params,
-      self._image(image_keys, z0),
+      self._image(of.image, z0),
       given,
       drop_labels(
-        label_keys, batch['label'], self.label_dropout, self.null_label
+        of.label, batch['label'], self.label_dropout, self.null_label
       ),
-      arrays.normal_like(prior_keys, z0),
+      arrays.normal_like(of.prior, z0),
     )
     if 'stride' in batch:
       cond = cond._replace(stride=batch['stride'])
-    zt = sde.perturb(process, z0, prior, t, arrays.normal_like(noise_keys, z0))
-    seen = denoiser.Given(prior, cond, arrays.normal_like(view_keys, z0))
+    zt = sde.perturb(process, z0, prior, t, arrays.normal_like(of.noise, z0))
+    seen = denoiser.Given(prior, cond, arrays.normal_like(of.view, z0))
     answer = self.denoiser(params, zt, t, seen)
     error2 = (answer.x0 - z0) ** 2
     weight = arrays.expand_like(self.weight(self.denoiser, t), z0)

@@ -92,7 +92,9 @@ def muon(
         lambda _: optax.contrib.MuonDimensionNumbers(), updates
       ),
     ),
-    optax.stateless_with_tree_map(lambda x, _: x * _stretch(*x.shape)),
+    optax.stateless_with_tree_map(
+      lambda x, _: x * _stretch(*jax.numpy.shape(x))
+    ),
     optax.add_decayed_weights(recipe.weight_decay),
     optax.scale_by_learning_rate(make_learning_rate(peak)),
   )
