@@ -225,3 +225,26 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, clip, write, monkeypatch):
     write(path, clip, 8)
   assert path.read_bytes() == b'old'
   assert list(tmp_path.iterdir()) == [path]
+
+
+def test_frames_that_come_piece_by_piece_make_the_same_file(tmp_path):
+  rng = np.random.default_rng(0)
+  frames = rng.integers(0, 256, (9, 16, 16, 3), np.uint8)
+  whole, parts = tmp_path / 'whole.mp4', tmp_path / 'parts.mp4'
+  video_io.write_mp4(whole, frames, 8, zoom=2)
+  with video_io.writing_mp4(parts, 8, zoom=2) as add:
+    for piece in (frames[:1], frames[1:5], frames[5:]):
+      add(piece)
+    assert not parts.exists()  # it appears whole
+  assert parts.read_bytes() == whole.read_bytes()
+
+
+def test_a_file_of_pieces_that_were_broken_off_is_not_left_behind(tmp_path):
+  path = tmp_path / 'clip.mp4'
+  with pytest.raises(KeyboardInterrupt), video_io.writing_mp4(path, 8) as add:
+    add(np.zeros((2, 16, 16, 3), np.uint8))
+    raise KeyboardInterrupt
+  with pytest.raises(ValueError, match='there is no frame'):
+    with video_io.writing_mp4(path, 8):
+      pass
+  assert not list(tmp_path.iterdir())
