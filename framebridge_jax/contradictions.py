@@ -1,7 +1,6 @@
 """Values of a config that are fine alone and refuse each other."""
 
 import importlib.util
-import pathlib
 from collections.abc import Iterator
 
 import ml_collections
@@ -50,7 +49,7 @@ def _running(config) -> Iterator[str]:
   except ValueError as error:
     yield f'optimizer.schedule: {error}'
   try:
-    profiling.parse(config.log.profile_steps, pathlib.Path())
+    profiling.parse(config.log.profile_steps, '.')
   except ValueError as error:
     yield f'log.{error}'
   yield from _best(config.train)

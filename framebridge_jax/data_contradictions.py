@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import ml_collections
 from etils import epath
 
-from framebridge_jax import build
+from framebridge_jax import build, files
 from framebridge_jax.data import codec, latents, sources
 
 
@@ -72,7 +72,7 @@ def _cache(config) -> Iterator[str]:
         f'{size}, {folder} of shape {(side, side, plan["channels"])}'
       )
     if isinstance(made, codec.KL):
-      found = latents.digest_of(epath.Path(made.weights))
+      found = files.sha256(made.weights)
       if found != plan['autoencoder']:
         yield (
           f'codec has the autoencoder {made.weights}, which is not the one '

@@ -1,13 +1,13 @@
 """What `sample` and `evaluate` share: a run ready to animate first frames."""
 
 import dataclasses
-import pathlib
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import ml_collections
 import numpy as np
+from etils import epath
 
 from framebridge_jax import build, denoiser
 from framebridge_jax.arrays import Pixels
@@ -70,7 +70,7 @@ def _pad(x, multiple):
 
 
 def open_animator(
-  config: ml_collections.ConfigDict, workdir: pathlib.Path
+  config: ml_collections.ConfigDict, workdir: epath.PathLike
 ) -> Animator:
   """Loads what a checked config of `sample` or `evaluate` names.
 

@@ -1,7 +1,5 @@
 """--mode=encode: a data set becomes a cache of latents."""
 
-import pathlib
-import shutil
 import time
 
 import jax
@@ -10,7 +8,7 @@ import numpy as np
 from absl import logging
 from etils import epath
 
-from framebridge_jax import build, check, version
+from framebridge_jax import build, check, files, version
 from framebridge_jax.cli import runs
 from framebridge_jax.data import (
   encoding,
@@ -28,7 +26,7 @@ TOLERANCES = {'float16': 2e-3, 'float32': 1e-5}
 NULL = ''  # the caption that guidance shows in the place of one
 
 
-def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
+def run(config: ml_collections.ConfigDict, workdir: epath.PathLike) -> None:
   """Encodes this host's shards of every split, or verifies all of them.
 
   Raises:
@@ -36,10 +34,10 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
   """
   check.check_mode(config, 'encode')
   host, hosts = _place(config)
-  autoencoder = pathlib.Path(config.autoencoder)
+  autoencoder = epath.Path(config.autoencoder)
   network = encoders.peek(autoencoder, ('vae_kl',))
   reader = _caption_reader(config)
-  folder = epath.Path(workdir)
+  folder = workdir
   jobs = _jobs(config, workdir)
   plan = _plan(config, network, reader, jobs)
   if config.verify:
@@ -82,8 +80,8 @@ def _caption_reader(config):
   if not config.encoder:
     return None
   return text_encoders.open_encoder(
-    pathlib.Path(config.encoder),
-    pathlib.Path(config.tokenizer),
+    epath.Path(config.encoder),
+    epath.Path(config.tokenizer),
     kind=config.kind,
     length=config.length,
     layer=config.layer,
@@ -96,7 +94,7 @@ def _jobs(config, workdir):
     source = build.make_source(config, split, workdir)
     jobs.append(
       latent_shards.Job(
-        folder=epath.Path(workdir),
+        folder=workdir,
         split=split,
         records=source.records,
         class_names=source.class_names,
@@ -114,13 +112,13 @@ def _plan(config, network, reader, jobs):
   plan = {key: config[key] for key in said}
   plan['data'] = config.data.to_dict()
   plan['videos'] = {job.split: len(job.records) for job in jobs}
-  plan['autoencoder'] = latents.digest_of(epath.Path(config.autoencoder))
+  plan['autoencoder'] = files.sha256(config.autoencoder)
   plan |= {
     key: getattr(network, key) for key in ('scale', 'factor', 'channels')
   }
   if reader:
     plan['text'] = {
-      'encoder': latents.digest_of(epath.Path(config.encoder)),
+      'encoder': files.sha256(config.encoder),
       'tokenizer': reader.tokenizer.fingerprint,
       'layer': reader.layer,
       'shape': list(reader.shape),
@@ -138,7 +136,7 @@ def _texts(config, folder, reader, jobs, parts):
       captions |= set(latent_shards.captions_of(job, shard))
   cache = text.Cache(folder=folder / 'text', dtype=np.dtype(config.dtype))
   entries = text.fill(sorted(captions), reader, cache).entries
-  shutil.copyfile(entries[NULL], folder / latents.NULL)
+  entries[NULL].copy(folder / latents.NULL, overwrite=True)
 
   def texts(caption):
     values, mask = text.read(entries[caption])

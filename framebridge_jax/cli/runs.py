@@ -1,15 +1,14 @@
 """A run on disk: its workdir, its config, its weights."""
 
 import json
-import pathlib
 import platform
 from typing import TYPE_CHECKING, Any
 
 import jax
 import ml_collections
+from etils import epath
 
-from framebridge_jax import build, jobs
-from framebridge_jax.data import atomic
+from framebridge_jax import build, files, jobs
 from framebridge_jax.porting import weights
 
 if TYPE_CHECKING:
@@ -19,12 +18,13 @@ CONFIG = 'config.json'
 SESSIONS = 'sessions.jsonl'
 
 
-def make_workdir(path: pathlib.Path) -> pathlib.Path:
+def make_workdir(path: epath.PathLike) -> epath.Path:
   """Makes the workdir.
 
   Raises:
     ValueError: it cannot be made; the message names the reason.
   """
+  path = epath.Path(path)
   try:
     path.mkdir(parents=True, exist_ok=True)
   except OSError as error:
@@ -35,18 +35,20 @@ def make_workdir(path: pathlib.Path) -> pathlib.Path:
   return path
 
 
-def save_config(workdir: pathlib.Path, config: ml_collections.ConfigDict):
+def save_config(workdir: epath.PathLike, config: ml_collections.ConfigDict):
   """Writes the run's config where other modes look for it."""
-  with atomic.replacing(workdir / CONFIG) as temporary:
+  workdir = epath.Path(workdir)
+  with files.replacing(workdir / CONFIG) as temporary:
     temporary.write_text(config.to_json_best_effort(indent=2) + '\n')
 
 
-def load_config(workdir: pathlib.Path) -> dict[str, Any]:
+def load_config(workdir: epath.PathLike) -> dict[str, Any]:
   """The config of the run in a workdir.
 
   Raises:
     ValueError: there is no run.
   """
+  workdir = epath.Path(workdir)
   path = workdir / CONFIG
   if not path.is_file():
     raise ValueError(
@@ -56,14 +58,18 @@ def load_config(workdir: pathlib.Path) -> dict[str, Any]:
   return json.loads(path.read_text())
 
 
-def record_session(workdir: pathlib.Path, facts: dict[str, Any]) -> None:
+def record_session(workdir: epath.PathLike, facts: dict[str, Any]) -> None:
   """Adds one finished sitting of training to the run's record."""
-  with (workdir / SESSIONS).open('a') as lines:
-    lines.write(json.dumps(facts) + '\n')
+  workdir = epath.Path(workdir)
+  path = workdir / SESSIONS
+  held = path.read_text() if path.is_file() else ''
+  with files.replacing(path) as part:
+    part.write_text(f'{held}{json.dumps(facts)}\n')
 
 
-def load_sessions(workdir: pathlib.Path) -> list[dict[str, Any]]:
+def load_sessions(workdir: epath.PathLike) -> list[dict[str, Any]]:
   """The run's finished sittings, oldest first; killed ones leave none."""
+  workdir = epath.Path(workdir)
   path = workdir / SESSIONS
   lines = path.read_text().splitlines() if path.is_file() else []
   return [json.loads(line) for line in lines]
@@ -77,7 +83,7 @@ def device_name() -> str:
 
 def load_variables(
   config: ml_collections.ConfigDict,
-  workdir: pathlib.Path,
+  workdir: epath.PathLike,
   layout: jax.sharding.Sharding,
 ) -> dict[str, Any]:
   """The averaged weights: of `config.weights`, or of the newest checkpoint."""

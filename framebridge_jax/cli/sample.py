@@ -1,10 +1,9 @@
 """--mode=sample: animate one image file."""
 
-import pathlib
-
 import ml_collections
 import numpy as np
 from absl import logging
+from etils import epath
 
 from framebridge_jax import check
 from framebridge_jax.cli import animate
@@ -12,13 +11,14 @@ from framebridge_jax.data import clips, images, video_io
 from framebridge_jax.report import sheets
 
 
-def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
+def run(config: ml_collections.ConfigDict, workdir: epath.PathLike) -> None:
   """Writes `samples/NAME.{mp4,gif,png}`, numbered when there are several."""
+  workdir = epath.Path(workdir)
   check.check_mode(config, 'sample')
   label = _label(config)
   if not config.image:
     raise ValueError('no image given; set --config.image=photo.png')
-  path = pathlib.Path(config.image)
+  path = epath.Path(config.image)
   image = clips.resize_crop(images.read_image(path), config.data.size)
 
   animator = animate.open_animator(config, workdir)
@@ -33,8 +33,9 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
     write(workdir / 'samples', stem, clip, fps=config.fps)
 
 
-def write(folder: pathlib.Path, stem: str, clip: clips.Video, *, fps: int):
+def write(folder: epath.PathLike, stem: str, clip: clips.Video, *, fps: int):
   """Writes a clip as mp4, gif and strip of frames."""
+  folder = epath.Path(folder)
   folder.mkdir(parents=True, exist_ok=True)
   zoom = max(1, 256 // clip.shape[1])
   video_io.write_mp4(folder / f'{stem}.mp4', clip, fps, zoom=zoom)

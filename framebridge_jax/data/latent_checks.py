@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from framebridge_jax import files
 from framebridge_jax.data import latent_shards, latents
 
 
@@ -25,7 +26,7 @@ def verify(
   """
   records = latents.Records(job.folder, job.split)
   for shard in records.manifest['shards']:
-    found = latents.digest_of(job.folder / shard['file'])
+    found = files.sha256(job.folder / shard['file'])
     if found != shard['sha256']:
       raise latents.LatentsError(
         f'{job.folder / shard["file"]} has the digest {found}, the manifest '

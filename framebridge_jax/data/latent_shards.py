@@ -11,7 +11,6 @@ import concurrent.futures
 import dataclasses
 import json
 import os
-import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -20,6 +19,7 @@ from absl import logging
 from array_record.python import array_record_module
 from etils import epath
 
+from framebridge_jax import files
 from framebridge_jax.data import latents, video_io
 
 # Frames [n, s, s, 3] of a piece and its caption, to the arrays of a record.
@@ -105,11 +105,9 @@ def write(job: Job, shard: int, make: Make) -> dict[str, Any]:
   skipped: dict[str, str] = {}
   counts = {'records': 0, 'frames': 0, 'videos': 0}
   lengths: list[int] = []
-  for left in path.parent.glob(f'.{path.name}.*'):  # by a kill
-    left.unlink()
-  part = path.with_name(f'.{path.name}.{uuid.uuid4().hex[:8]}')
-  writer = array_record_module.ArrayRecordWriter(str(part), 'group_size:1')
-  try:
+  _clear(path)
+  with files.replacing(path) as part:
+    writer = array_record_module.ArrayRecordWriter(str(part), 'group_size:1')
     for index, frames in _ahead(job, range_of(job, shard)):
       if isinstance(frames, str):
         logging.warning('skipped: %s', frames)
@@ -124,16 +122,12 @@ def write(job: Job, shard: int, make: Make) -> dict[str, Any]:
     writer.close()
     said = {
       'file': path.name,
-      'bytes': part.stat().length,
-      'sha256': latents.digest_of(part),
+      'bytes': part.stat().st_size,
+      'sha256': files.sha256(part),
       **counts,
       'lengths': lengths,
       'skipped': skipped,
     }
-    part.replace(path)
-  finally:
-    if part.exists():
-      part.unlink()
   _write_json(_beside(path), said)
   return said
 
@@ -251,7 +245,14 @@ def _beside(path):
   return path.with_suffix('.json')
 
 
+def _clear(path):
+  """Removes what kills have left of a shard."""
+  if files.is_local(path):
+    for left in path.parent.iterdir():
+      if left.name.startswith(f'.{path.name}.'):
+        left.unlink()
+
+
 def _write_json(path, content):
-  part = path.with_name(f'.{path.name}.{uuid.uuid4().hex[:8]}')
-  part.write_text(json.dumps(content, indent=1) + '\n')
-  part.replace(path)
+  with files.replacing(path) as part:
+    part.write_text(json.dumps(content, indent=1) + '\n')

@@ -8,8 +8,6 @@ that windows of any stride can be cut from it as from the video.
 """
 
 import dataclasses
-import functools
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -219,15 +217,6 @@ def _judge_files(folder, manifest):
         f'{path} {what}, the manifest says {shard["bytes"]}; remove it and run '
         f'--mode=encode again'
       )
-
-
-def digest_of(path: epath.Path) -> str:
-  """SHA-256 of a file, in pieces."""
-  digest = hashlib.sha256()
-  with path.open('rb') as file:
-    for block in iter(functools.partial(file.read, 1 << 20), b''):
-      digest.update(block)
-  return digest.hexdigest()
 
 
 def differences(

@@ -12,7 +12,8 @@ import numpy as np
 from etils import epath
 from PIL import Image
 
-from framebridge_jax.data import atomic, clips
+from framebridge_jax import files
+from framebridge_jax.data import clips
 
 SUFFIXES = ('.mp4', '.webm', '.avi', '.gif', '.mkv', '.mov')
 MAX_PIXELS = 32_000_000
@@ -132,7 +133,7 @@ def write_mp4(
       'use an even zoom'
     )
   with (
-    atomic.replacing(path) as part,
+    files.replacing(path) as part,
     av.open(os.fspath(part), 'w', format='mp4') as container,
   ):
     rate = fractions.Fraction(fps).limit_denominator(1001)
@@ -152,7 +153,7 @@ def write_gif(path: str | os.PathLike, video: clips.Video, fps: float) -> None:
   """
   first, *rest = [Image.fromarray(frame) for frame in video]
   duration = 10 * max(1, round(100 / fps))
-  with atomic.replacing(path) as part:
+  with files.replacing(path) as part:
     first.save(
       part,
       'gif',
