@@ -183,6 +183,8 @@ def open_batches(
       max_stride=data.max_stride,
       flip=data.flip,
       draw=data.draw,
+      text=bool(config.model.get('text_width')),
+      caption_dropout=data.caption_dropout,
     ),
     seed=config.seed,
     batch_size=config.train.batch_size,

@@ -158,11 +158,7 @@ def _network(config, key) -> Iterator[str]:
 
 def _heard(config) -> Iterator[str]:
   """What a denoiser of a run can hear of its data."""
-  if config.model.get('text_width'):
-    yield (
-      f'model.text_width is {config.model.text_width}; no data set gives '
-      f'one yet, so leave it out'
-    )
+  yield from data_contradictions.text(config)
   data = config.data
   if config.model.get('stride') and data.max_stride <= data.stride:
     yield (

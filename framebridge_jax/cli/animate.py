@@ -81,6 +81,11 @@ def open_animator(
     raise ValueError(
       f'{workdir} holds a run of job {config.job}; only a denoiser animates'
     )
+  if config.model.get('text_width'):
+    raise ValueError(
+      f'the model in {workdir} hears text, which no mode that samples gives it '
+      f'yet; train with model.text_width=0'
+    )
   fitting.check_codec(config, workdir)
   model = build.make_denoiser(config)
   task = build.make_task(

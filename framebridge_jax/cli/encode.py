@@ -23,7 +23,6 @@ from framebridge_jax.porting import encoders
 VERIFIED = 8  # records that are encoded again
 # Of a record's largest latent: other devices and chunks round otherwise.
 TOLERANCES = {'float16': 2e-3, 'float32': 1e-5}
-NULL = ''  # the caption that guidance shows in the place of one
 
 
 def run(config: ml_collections.ConfigDict, workdir: epath.PathLike) -> None:
@@ -33,21 +32,65 @@ def run(config: ml_collections.ConfigDict, workdir: epath.PathLike) -> None:
     ValueError: something cannot be used, or does not verify.
   """
   check.check_mode(config, 'encode')
+  workdir = epath.Path(workdir)
   host, hosts = _place(config)
-  autoencoder = epath.Path(config.autoencoder)
-  network = encoders.peek(autoencoder, ('vae_kl',))
-  reader = _caption_reader(config)
-  folder = workdir
-  jobs = _jobs(config, workdir)
-  plan = _plan(config, network, reader, jobs)
+  pipeline = _pipeline(config)
+  network = encoders.peek(config.autoencoder, ('vae_kl',))
+  captions = open_captions(config, workdir)
+  jobs = open_jobs(config, workdir)
+  plan = _plan(config, network, captions, jobs)
   if config.verify:
-    latent_shards.judge_plan(folder, plan)
+    latent_shards.judge_plan(workdir, plan)
   else:
-    latent_shards.settle(folder, plan)
+    latent_shards.settle(workdir, plan)
+  if pipeline and not config.verify:
+    pipeline(workdir)
+  else:
+    _run_here(config, jobs, captions, host, hosts)
+  if not config.verify:
+    for job in jobs:
+      _finish(job)
+
+
+def _pipeline(config):
+  """What encodes on another runner, judged before anything is written."""
+  if not config.runner:
+    return None
+  try:
+    from framebridge_jax.cli import encode_beam
+  except ImportError as error:
+    raise ValueError(
+      f'runner is {config.runner!r} and Apache Beam cannot be imported '
+      f"({error}); pip install 'framebridge_jax[beam]'"
+    ) from None
+  return encode_beam.open_pipeline(config)
+
+
+def _run_here(config, jobs, captions, host, hosts):
+  """Encodes the shards of a host, or verifies."""
   parts = {job.split: range(host, job.shards, hosts) for job in jobs}
-  texts = _texts(config, folder, reader, jobs, parts)
+  if captions and not config.verify:
+    # First, so that the text encoder is gone before the frames come.
+    captions.embed(
+      caption
+      for job in jobs
+      for shard in latent_shards.missing(job, parts[job.split])
+      for caption in latent_shards.captions_of(job, shard)
+    )
+  make = make_piece(config, captions)
+  for job in jobs:
+    if config.verify:
+      _verify(job, make, TOLERANCES[config.dtype])
+    else:
+      _encode(job, parts[job.split], make)
+
+
+def make_piece(
+  config: ml_collections.ConfigDict, captions: encoding.Captions | None
+) -> latent_shards.Make:
+  """Loads the autoencoder; gives what makes a piece's arrays."""
   encode = encoding.make_encode(
-    encoders.load(autoencoder, ('vae_kl',)),
+    encoders.load(config.autoencoder, ('vae_kl',)),
     chunk=config.chunk,
     tile=config.tile,
     moments=config.keep == 'moments',
@@ -55,13 +98,9 @@ def run(config: ml_collections.ConfigDict, workdir: epath.PathLike) -> None:
   )
 
   def make(frames, caption):
-    return {**encode(frames), **texts(caption)}
+    return {**encode(frames), **(captions(caption) if captions else {})}
 
-  for job in jobs:
-    if config.verify:
-      _verify(job, make, TOLERANCES[config.dtype])
-    else:
-      _encode(job, parts[job.split], make)
+  return make
 
 
 def _place(config):
@@ -76,19 +115,35 @@ def _place(config):
   return host, hosts
 
 
-def _caption_reader(config):
+def open_captions(
+  config: ml_collections.ConfigDict, workdir: epath.Path
+) -> encoding.Captions | None:
+  """What embeds captions, where a text encoder is named.
+
+  Raises:
+    ValueError: The encoder and its tokenizer cannot be used.
+  """
   if not config.encoder:
     return None
-  return text_encoders.open_encoder(
-    epath.Path(config.encoder),
-    epath.Path(config.tokenizer),
+  encoder = text_encoders.open_encoder(
+    config.encoder,
+    config.tokenizer,
     kind=config.kind,
     length=config.length,
     layer=config.layer,
   )
+  cache = text.Cache(folder=workdir / 'text', dtype=np.dtype(config.dtype))
+  return encoding.Captions(encoder, cache, workdir / latents.NULL)
 
 
-def _jobs(config, workdir):
+def open_jobs(
+  config: ml_collections.ConfigDict, workdir: epath.Path
+) -> list[latent_shards.Job]:
+  """What is to be encoded of each split.
+
+  Raises:
+    ValueError: The data set cannot be opened.
+  """
   jobs = []
   for split in config.splits:
     source = build.make_source(config, split, workdir)
@@ -106,7 +161,7 @@ def _jobs(config, workdir):
   return jobs
 
 
-def _plan(config, network, reader, jobs):
+def _plan(config, network, captions, jobs):
   """All that the bytes of the cache depend on, but for the videos' pixels."""
   said = ('dataset', 'data_dir', 'keep', 'dtype', 'tile', 'piece', 'per_shard')
   plan = {key: config[key] for key in said}
@@ -116,7 +171,8 @@ def _plan(config, network, reader, jobs):
   plan |= {
     key: getattr(network, key) for key in ('scale', 'factor', 'channels')
   }
-  if reader:
+  if captions:
+    reader = captions.encoder
     plan['text'] = {
       'encoder': files.sha256(config.encoder),
       'tokenizer': reader.tokenizer.fingerprint,
@@ -124,25 +180,6 @@ def _plan(config, network, reader, jobs):
       'shape': list(reader.shape),
     }
   return plan
-
-
-def _texts(config, folder, reader, jobs, parts):
-  """Embeds the captions first: the encoder is gone before the frames come."""
-  if reader is None:
-    return lambda caption: {}
-  captions = {NULL}
-  for job in jobs:
-    for shard in latent_shards.missing(job, parts[job.split]):
-      captions |= set(latent_shards.captions_of(job, shard))
-  cache = text.Cache(folder=folder / 'text', dtype=np.dtype(config.dtype))
-  entries = text.fill(sorted(captions), reader, cache).entries
-  entries[NULL].copy(folder / latents.NULL, overwrite=True)
-
-  def texts(caption):
-    values, mask = text.read(entries[caption])
-    return {'text': values, 'text_mask': mask}
-
-  return texts
 
 
 def _encode(job, shards, make):
@@ -164,6 +201,10 @@ def _encode(job, shards, make):
       said['videos'],
       said['frames'] / (time.perf_counter() - begin),
     )
+
+
+def _finish(job):
+  """The manifest, where all shards are there."""
   facts = {'code': version.__version__, 'device': runs.device_name()}
   manifest = latent_shards.finish(job, facts)
   if manifest is None:

@@ -276,6 +276,9 @@ def _flops(config, state):
     'video': jax.ShapeDtypeStruct(clip, codec.ahead_dtype),
     'label': jax.ShapeDtypeStruct(clip[:1], np.int32),
   }
+  width = config.model.get('text_width', 0)
+  if width:
+    batch['text'] = jax.ShapeDtypeStruct((clip[0], width), np.float32)
   keys = jax.eval_shape(
     lambda: arrays.sample_keys(jax.random.key(0), jnp.arange(clip[0]))
   )

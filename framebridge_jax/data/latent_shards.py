@@ -93,7 +93,7 @@ def judge_plan(folder: epath.Path, plan: Mapping[str, Any]) -> None:
 
 def missing(job: Job, shards: Iterable[int]) -> list[int]:
   """Those of the shards that are not whole yet."""
-  return [shard for shard in shards if _said(job, shard) is None]
+  return [shard for shard in shards if said_of(job, shard) is None]
 
 
 def write(job: Job, shard: int, make: Make) -> dict[str, Any]:
@@ -132,6 +132,16 @@ def write(job: Job, shard: int, make: Make) -> dict[str, Any]:
   return said
 
 
+def said_of(job: Job, shard: int) -> dict[str, Any] | None:
+  """What a shard's JSON says, if it and the shard are whole."""
+  path = job.path(shard)
+  try:
+    said = dict(json.loads(_beside(path).read_text()))
+    return said if path.stat().length == said['bytes'] else None
+  except (FileNotFoundError, ValueError, TypeError, KeyError):
+    return None
+
+
 def captions_of(job: Job, shard: int) -> list[str]:
   """Of the records of a shard."""
   return [
@@ -141,7 +151,7 @@ def captions_of(job: Job, shard: int) -> list[str]:
 
 def finish(job: Job, facts: Mapping[str, Any]) -> dict[str, Any] | None:
   """Writes the manifest when all shards are there; else None."""
-  found = [_said(job, shard) for shard in range(job.shards)]
+  found = [said_of(job, shard) for shard in range(job.shards)]
   shards = [said for said in found if said is not None]
   if len(shards) < job.shards:
     return None
@@ -229,16 +239,6 @@ def range_of(job: Job, shard: int) -> range:
   """Records of the source that a shard holds."""
   start = shard * job.per_shard
   return range(start, min(start + job.per_shard, len(job.records)))
-
-
-def _said(job, shard):
-  """What a shard's JSON says, if it and the shard are whole."""
-  path = job.path(shard)
-  try:
-    said = dict(json.loads(_beside(path).read_text()))
-    return said if path.stat().length == said['bytes'] else None
-  except (FileNotFoundError, ValueError, TypeError, KeyError):
-    return None
 
 
 def _beside(path):

@@ -106,7 +106,7 @@ class Guard:
 def _describe(batch: HostBatch) -> list[dict[str, Any]]:
   """Where each sample of a batch comes from, and what it looks like."""
   video = np.asarray(batch['video'], np.float64)
-  others = {name: x for name, x in batch.items() if name != 'video'}
+  others = {name: x for name, x in batch.items() if np.ndim(x) == 1}
   return [
     {name: np.asarray(x)[i].item() for name, x in others.items()}
     | {

@@ -9,8 +9,10 @@ import subprocess
 import time
 
 import autoencoders
+import caption_readers
 import numpy as np
 import pytest
+import token_kits
 
 import commands as cli
 from framebridge_jax.data import codec, latents
@@ -18,10 +20,14 @@ from framebridge_jax.data import codec, latents
 
 @pytest.fixture(scope='module')
 def words(tmp_path_factory, cache):
-  path = tmp_path_factory.mktemp('encode') / 'vae.safetensors'
-  autoencoders.save(path)
+  folder = tmp_path_factory.mktemp('encode')
+  autoencoders.save(folder / 'vae.safetensors')
+  caption_readers.save(folder / 't5.safetensors', 't5')
   return {
-    'autoencoder': path,
+    'autoencoder': folder / 'vae.safetensors',
+    'encoder': folder / 't5.safetensors',
+    'tokenizer': token_kits.t5(folder),
+    'length': 4,
     'dataset': 'moving_digits',
     'cache_dir': cache,
     'data__size': 32,
@@ -115,13 +121,27 @@ def test_a_cache_of_something_else_is_told(encoded, words):
   assert "keep: 'moments', now 'mode'" in done.stderr
 
 
-def test_a_run_trains_on_a_cache_and_shows_what_it_makes(
+HEARS_TEXT = """
+import runpy
+
+def get_config():
+  config = runpy.run_path('configs/quickstart.py')['get_config']()
+  config = config.unlock()
+  config.model.text_width = 4 * 16  # tokens times width
+  return config
+"""
+
+
+def test_a_run_trains_on_a_cache_and_hears_its_captions(
   encoded, words, tmp_path
 ):
+  recipe = tmp_path / 'hears.py'
+  recipe.write_text(HEARS_TEXT)
   done = cli.call(
     'train',
     tmp_path / 'run',
     **cli.train_words(
+      config=recipe,
       dataset='latents',
       data_dir=encoded,
       data__draw=True,

@@ -38,6 +38,15 @@ class SaysStride(nn.Module):
     return jnp.broadcast_to(stride, z.shape)
 
 
+class SaysText(nn.Module):
+  """Answers with the sum of the text that it hears, and no motion."""
+
+  @nn.compact
+  def __call__(self, z, t, cond):
+    text = cond.text.sum(-1).astype(z.dtype)[:, None, None, None, None]
+    return jnp.broadcast_to(text, z.shape)
+
+
 class SaysLabel(nn.Module):
   """Answers with the label that it sees, and no motion."""
 
@@ -184,3 +193,16 @@ def test_a_network_hears_the_stride_of_its_batch_and_else_the_given_one():
   of_batch = value(1.0, stride=said)
   assert value(3.0) == of_batch
   assert value(1.0) != of_batch
+
+
+def test_a_network_hears_each_clip_s_own_text():
+  """With answers of 1 and 2 for motion, errors are as of strides 1 and 2."""
+  batch = toy_losses.make_batch(2)
+  text = jnp.array([[0.25, 0.75], [0.5, 1.5]])
+  told, _ = toy_losses.make(SaysText())(
+    {}, batch | {'text': text}, toy_losses.keys(2)
+  )
+  want, _ = toy_losses.make(SaysStride())(
+    {}, batch | {'stride': jnp.array([1.0, 2.0])}, toy_losses.keys(2)
+  )
+  assert float(told) == float(want)
