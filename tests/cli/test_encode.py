@@ -4,6 +4,7 @@ The autoencoder is tiny and random, the clips are moving digits.
 """
 
 import json
+import re
 import signal
 import subprocess
 import time
@@ -71,6 +72,32 @@ def test_three_kills_change_nothing(encoded, words, tmp_path):
   assert done.returncode == 0, done.stderr
   for path in sorted(encoded.glob('*.array_record')):
     assert (tmp_path / 'latents' / path.name).read_bytes() == path.read_bytes()
+
+
+@pytest.mark.slow
+def test_two_hosts_at_once_write_what_one_writes(encoded, words, tmp_path):
+  hosts = [
+    subprocess.Popen(
+      cli.command('encode', tmp_path / 'latents', **words, host=i, hosts=2),
+      cwd=cli.ROOT,
+      env=cli.environment(),
+      stderr=subprocess.PIPE,
+      text=True,
+    )
+    for i in range(2)
+  ]
+  said = [host.communicate(timeout=300)[1] for host in hosts]
+  assert [host.returncode for host in hosts] == [0, 0], said
+  for i, text in enumerate(said):
+    written = re.findall(r'Wrote train-(\d+)-of-00006', text)
+    assert [int(number) for number in written] == [i, i + 2, i + 4]
+  for path in sorted(encoded.glob('*.array_record')):
+    assert (tmp_path / 'latents' / path.name).read_bytes() == path.read_bytes()
+  manifests = [
+    json.loads((folder / 'train.json').read_text())
+    for folder in (encoded, tmp_path / 'latents')
+  ]
+  assert manifests[0] == manifests[1]
 
 
 def test_a_killed_encoding_is_gone_on_with_and_verifies(encoded, words):
