@@ -51,6 +51,8 @@ EXTRAS = {
     'ipykernel>=6',  # runs the notebook
     'jupytext>=1.16',
     'nbclient>=0.10',
+    'gcsfs>=2025.2',
+    'gcp-storage-emulator>=2026.7.19',  # a bucket on this machine
   ],
   'dev': [
     'ruff>=0.9',
@@ -61,6 +63,7 @@ EXTRAS = {
   'gpu': [f'jax[cuda13]{JAX_BOUNDS}'],
   'tpu': [f'jax[tpu]{JAX_BOUNDS}'],
   'beam': ['apache-beam>=2.60'],
+  'gcs': ['gcsfs>=2025.2'],  # paths gs://
   'port': [],
   'eval': [],
   'physics': ['mujoco>=3.17,<5'],

@@ -125,7 +125,7 @@ def make_denoiser(config: Config) -> denoiser.Denoiser:
 
 
 def make_source(
-  config: Config, split: str, workdir: pathlib.Path
+  config: Config, split: str, workdir: epath.PathLike
 ) -> sources.Source:
   """The split of the data set, or of several mixed; prepared if need be."""
   # Other modes' configs have fewer keys than training's.
@@ -194,6 +194,8 @@ def open_batches(
       max_stride=data.max_stride,
       flip=data.flip,
       draw=data.draw,
+      text=bool(config.model.get('text_width')),
+      caption_dropout=data.caption_dropout,
     ),
     seed=config.seed,
     batch_size=config.train.batch_size,
@@ -208,8 +210,9 @@ def open_batches(
   )
 
 
-def cache_dir(config: Config, workdir: pathlib.Path) -> epath.Path:
+def cache_dir(config: Config, workdir: epath.PathLike) -> epath.Path:
   """Where prepared data stand; the workdir's own folder by default."""
+  workdir = epath.Path(workdir)
   return epath.Path(config.cache_dir or workdir / 'data')
 
 
@@ -276,6 +279,6 @@ def make_task(
   )
 
 
-def weights_path(name: str) -> pathlib.Path:
+def weights_path(name: str) -> epath.Path:
   """A weight file by its short name or its path."""
-  return WEIGHTS.get(name, pathlib.Path(name))
+  return epath.Path(WEIGHTS.get(name, name))

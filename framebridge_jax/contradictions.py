@@ -1,7 +1,6 @@
 """Values of a config that are fine alone and refuse each other."""
 
 import importlib.util
-import pathlib
 from collections.abc import Iterator
 
 import ml_collections
@@ -50,7 +49,7 @@ def _running(config) -> Iterator[str]:
   except ValueError as error:
     yield f'optimizer.schedule: {error}'
   try:
-    profiling.parse(config.log.profile_steps, pathlib.Path())
+    profiling.parse(config.log.profile_steps, '.')
   except ValueError as error:
     yield f'log.{error}'
   yield from _best(config.train)
@@ -159,11 +158,7 @@ def _network(config, key) -> Iterator[str]:
 
 def _heard(config) -> Iterator[str]:
   """What a denoiser of a run can hear of its data."""
-  if config.model.get('text_width'):
-    yield (
-      f'model.text_width is {config.model.text_width}; no data set gives '
-      f'one yet, so leave it out'
-    )
+  yield from data_contradictions.text(config)
   data = config.data
   if config.model.get('stride') and data.max_stride <= data.stride:
     yield (

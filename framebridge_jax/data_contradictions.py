@@ -1,11 +1,12 @@
 """Values of a config about data that are fine alone and refuse each other."""
 
+import math
 from collections.abc import Iterator
 
 import ml_collections
 from etils import epath
 
-from framebridge_jax import build
+from framebridge_jax import build, files
 from framebridge_jax.data import codec, latents, sources
 
 
@@ -43,6 +44,32 @@ def find(config: ml_collections.ConfigDict) -> Iterator[str]:
     yield from _cache(config)
 
 
+def text(config: ml_collections.ConfigDict) -> Iterator[str]:
+  """Whether the data say what a network is to hear of text."""
+  width = config.model.get('text_width')
+  if not width:
+    return
+  if {row.name for row in sources.parse(config.dataset)} != {'latents'}:
+    yield (
+      f'model.text_width is {width} and dataset is {config.dataset!r}; only '
+      f'latents hold embeddings of captions: encode them with '
+      f'--config.encoder=...'
+    )
+    return
+  for place in build.data_places(config):
+    try:
+      plan = latents.read_plan(epath.Path(place.path))
+    except ValueError:
+      continue  # told elsewhere
+    shape = plan.get('text', {}).get('shape', ())
+    if width != math.prod(shape, start=bool(shape)):
+      held = f'embeddings of shape {shape}' if shape else 'no embeddings'
+      yield (
+        f'model.text_width is {width}, and {place.path} holds {held} of '
+        f'captions; set it to {math.prod(shape) if shape else 0}'
+      )
+
+
 def _codec_name(config):
   return config.codec.partition(':')[0]
 
@@ -72,7 +99,7 @@ def _cache(config) -> Iterator[str]:
         f'{size}, {folder} of shape {(side, side, plan["channels"])}'
       )
     if isinstance(made, codec.KL):
-      found = latents.digest_of(epath.Path(made.weights))
+      found = files.sha256(made.weights)
       if found != plan['autoencoder']:
         yield (
           f'codec has the autoencoder {made.weights}, which is not the one '

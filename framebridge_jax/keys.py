@@ -51,6 +51,7 @@ TRAIN: dict[str, rules.Rule] = {
   'data.num_workers': rules.integer(0),
   'data.max_stride': rules.integer(0),
   'data.flip': rules.flag,
+  'data.caption_dropout': rules.number(0, 1),
   'data.draw': rules.flag,
   'data.weights': _weights,
   'data.max_bad_fraction': rules.number(0, 1),
@@ -239,6 +240,8 @@ MODES: dict[str, dict[str, rules.Rule]] = {
     'length': rules.integer(0),
     'host': rules.integer(-1),
     'hosts': rules.integer(-1),
+    'runner': rules.text,
+    'runner_options': rules.text,
     'verify': rules.flag,
   },
   'embed': {

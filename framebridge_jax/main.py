@@ -13,9 +13,10 @@ import sys
 import traceback
 
 from absl import app, flags, logging
+from etils import epath
 from ml_collections import config_flags
 
-from framebridge_jax import check
+from framebridge_jax import check, files
 from framebridge_jax.cli import configs, places
 
 MODES = {
@@ -40,6 +41,7 @@ def main() -> None:
   """The command line."""
   options, rest = _parse(sys.argv[1:])
   try:
+    files.connect(options.workdir)
     config = configs.for_mode(options.mode, options.config, options.workdir)
     argv = _parse_overrides([sys.argv[0], *rest], config)
   except ValueError as error:
@@ -64,7 +66,7 @@ def _parse(argv):
     '--config', help='file.py or file.py:arguments; only train needs one'
   )
   parser.add_argument(
-    '--workdir', type=pathlib.Path, required=True, help='folder of the run'
+    '--workdir', type=epath.Path, required=True, help='folder of the run'
   )
   return parser.parse_known_args(argv)
 

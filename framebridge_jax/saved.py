@@ -6,11 +6,11 @@ enough to sample from.
 
 import json
 import os
-import pathlib
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import ml_collections
+from etils import epath
 from jaxtyping import PyTree
 
 from framebridge_jax import build, check, jobs
@@ -55,7 +55,7 @@ def load(
     ValueError: there is no such thing, it animates nothing, or it is of a
       version whose config lacks what is wanted now.
   """
-  place = pathlib.Path(path)
+  place = epath.Path(path)
   if place.is_dir():
     config = ml_collections.ConfigDict(load_config(place))
     _check_config(config, place)
@@ -75,7 +75,7 @@ def load(
 
 def of_run(
   config: ml_collections.ConfigDict,
-  workdir: pathlib.Path,
+  workdir: epath.PathLike,
   layout: jax.sharding.Sharding,
 ) -> Saved:
   """The averaged weights: of `config.weights`, or of the newest checkpoint."""
@@ -95,13 +95,13 @@ def of_run(
   return Saved(config, variables, facts | {'sha256': fingerprint(variables)})
 
 
-def load_config(workdir: pathlib.Path) -> dict[str, Any]:
+def load_config(workdir: epath.PathLike) -> dict[str, Any]:
   """The config of the run in a workdir.
 
   Raises:
     ValueError: there is no run.
   """
-  path = workdir / CONFIG
+  path = epath.Path(workdir) / CONFIG
   if not path.is_file():
     raise ValueError(
       f'{workdir} holds no run (no {CONFIG}); train first with '

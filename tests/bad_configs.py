@@ -82,7 +82,10 @@ BAD = [
   ({'model.width': 100}, ['model.width 100', 'model.heads', '4']),
   ({'model.depth': 5}, ['model.depth 5', 'odd']),
   ({'model.stride': True}, ['model.stride', 'one stride teaches nothing']),
-  ({'model.text_width': 8}, ['model.text_width', 'no data set gives one']),
+  (
+    {'model.text_width': 8},
+    ['model.text_width is 8', 'only latents hold embeddings'],
+  ),
   ({'model.timed': False}, ['model.timed', 'must hear the time']),
   ({'train.accumulate': 3}, ['train.batch_size', 'accumulate 3']),
   ({'train.best': 'validation_loss'}, ['train.best', 'validate_every']),

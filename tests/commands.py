@@ -37,12 +37,18 @@ def command(mode, workdir, *, config=None, **overrides):
 
 
 def environment():
-  """One device, and the network unplugged for well-behaved clients."""
+  """One device, and the network unplugged for well-behaved clients.
+
+  The session's processes share what they compile: most run one toy.
+  """
   nowhere = 'http://127.0.0.1:9'
   return {
     **os.environ,
     'XLA_FLAGS': '',
     'JAX_PLATFORMS': 'cpu',
+    'JAX_COMPILATION_CACHE_DIR': os.environ['FRAMEBRIDGE_COMPILED'],
+    'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
+    'JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES': '-1',
     'http_proxy': nowhere,
     'https_proxy': nowhere,
   }

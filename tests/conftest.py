@@ -4,9 +4,12 @@ The environment is set before jax is imported, and the import hook before the
 package is: it checks every annotated call of framebridge_jax, shapes included.
 """
 
+import atexit
 import os
 import pathlib
+import shutil
 import sys
+import tempfile
 
 FLOAT64_FOLDERS = ('processes', 'samplers')
 
@@ -17,6 +20,11 @@ def _set_environment():
   flags = os.environ.get('XLA_FLAGS', '')
   if count not in flags:
     os.environ['XLA_FLAGS'] = f'{flags} {count}=4'.strip()
+  # The first process of a session makes it, pytest's workers inherit it.
+  if 'FRAMEBRIDGE_COMPILED' not in os.environ:
+    folder = tempfile.mkdtemp(prefix='framebridge_compiled_')
+    os.environ['FRAMEBRIDGE_COMPILED'] = folder
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
 
 
 assert 'jax' not in sys.modules, 'a pytest plugin imported jax too early'

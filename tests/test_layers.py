@@ -134,6 +134,7 @@ def test_importing_the_package_is_light():
     ('rules.py', 'from P.processes import times', 'a layer above'),
     ('arguments.py', 'from P import rules', 'a layer above'),
     ('arguments.py', 'from P import arrays', 'its neighbour'),
+    ('files.py', 'from P import rules', 'a layer above'),
     ('rules.py', 'import ml_collections', 'not a config'),
     ('processes/bridge.py', 'from flax import linen', 'imports flax'),
     ('samplers/loop.py', 'import flax.struct', 'imports flax'),
@@ -232,7 +233,7 @@ LAYERS = (
   ('samplers', 'models'),
   ('processes',),
   ('rules',),
-  ('arrays', 'arguments'),
+  ('arrays', 'arguments', 'files'),
 )
 LEAVES = ('version', 'recipes')
 UNITS = {unit: rank for rank, row in enumerate(LAYERS) for unit in row}

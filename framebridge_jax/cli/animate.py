@@ -1,10 +1,10 @@
 """A run ready to animate first frames, as evaluation does."""
 
 import dataclasses
-import pathlib
 
 import ml_collections
 import numpy as np
+from etils import epath
 
 from framebridge_jax import sampling
 from framebridge_jax.arrays import Pixels
@@ -35,7 +35,7 @@ class Animator:
 
 
 def open_animator(
-  config: ml_collections.ConfigDict, workdir: pathlib.Path
+  config: ml_collections.ConfigDict, workdir: epath.PathLike
 ) -> Animator:
   """Loads what a checked config of `evaluate` names.
 
@@ -43,7 +43,7 @@ def open_animator(
     ValueError: the run is of another job than animating.
   """
   maker = sample.open_desk(config, workdir).maker
-  settings = sampling.settings_of(config)
+  settings = sampling.settings_of(config.to_dict())
   return Animator(
     maker=maker,
     window=windows.open_window(

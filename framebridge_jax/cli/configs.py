@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import ml_collections
+from etils import epath
 
 from framebridge_jax import check, saved
 
@@ -17,7 +18,7 @@ _RECIPES = pathlib.Path(__file__).parents[1] / 'recipes'
 
 
 def for_mode(
-  mode: str, recipe: str | None, workdir: pathlib.Path
+  mode: str, recipe: str | None, workdir: epath.PathLike
 ) -> ml_collections.ConfigDict:
   """The config of a mode before overrides.
 
@@ -30,6 +31,7 @@ def for_mode(
     ValueError: the recipe cannot be read, or the workdir holds no run and the
       mode needs one.
   """
+  workdir = epath.Path(workdir)
   if mode == 'train':
     if recipe is None:
       raise ValueError(

@@ -1,16 +1,16 @@
 """--mode=data: prepare a data set, and look at what is in it."""
 
 import json
-import pathlib
 from typing import Any
 
 import ml_collections
 import numpy as np
 from absl import logging
+from etils import epath
 
-from framebridge_jax import build, check
+from framebridge_jax import build, check, files
 from framebridge_jax.cli import runs
-from framebridge_jax.data import atomic, overview, sources, video_io
+from framebridge_jax.data import overview, sources, video_io
 from framebridge_jax.report import sheets
 
 REPORT = 'data.json'
@@ -18,12 +18,13 @@ _CAPTION = 48  # letters on the sheet
 _TOLD = 5  # of each kind, in the log; the report has them all
 
 
-def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
+def run(config: ml_collections.ConfigDict, workdir: epath.PathLike) -> None:
   """Prepares every split; with `config.inspect` it tells what they hold.
 
   Raises:
     ValueError: The data set cannot be prepared.
   """
+  workdir = epath.Path(workdir)
   check.check_mode(config, 'data')
   runs.make_workdir(workdir)
   # Clips of any length, all of them.
@@ -37,7 +38,7 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
       report[split] = _inspect(config, source, workdir / f'{split}.png')
       _tell(split, report[split])
   if config.inspect:
-    with atomic.replacing(workdir / REPORT) as path:
+    with files.replacing(workdir / REPORT) as path:
       path.write_text(json.dumps(report, indent=1) + '\n', 'utf-8')
     logging.info('Wrote %s and a contact sheet a split', workdir / REPORT)
 
@@ -45,7 +46,7 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
 def _inspect(
   config: ml_collections.ConfigDict,
   source: sources.Source,
-  path: pathlib.Path,
+  path: epath.PathLike,
 ) -> dict[str, Any]:
   """The numbers of a split, and a sheet of clips drawn from it."""
   table = overview.table_of(source.records)

@@ -19,8 +19,9 @@ import av
 import jax
 import ml_collections
 import psutil
+from etils import epath
 
-from framebridge_jax import check, version
+from framebridge_jax import check, files, version
 from framebridge_jax.cli import devices, runs
 
 PACKAGES = (
@@ -53,7 +54,7 @@ class Part(NamedTuple):
   problems: Sequence[str] = ()
 
 
-def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
+def run(config: ml_collections.ConfigDict, workdir: epath.PathLike) -> None:
   """Prints the card.
 
   Raises:
@@ -152,17 +153,19 @@ def _cache(folder):
   if not folder:
     hint = 'none; JAX_COMPILATION_CACHE_DIR=FOLDER compiles once for all runs'
     return Part('compilation cache', [('cache', hint)])
-  if '://' in folder:
+  if not files.is_local(folder):
     return Part('compilation cache', [('cache', f'{folder}, not looked at')])
   return Part(
     'compilation cache',
-    *_folder('cache', pathlib.Path(folder), 'JAX_COMPILATION_CACHE_DIR'),
+    *_folder('cache', epath.Path(folder), 'JAX_COMPILATION_CACHE_DIR'),
   )
 
 
 def _folder(name, folder, setting):
   """Rows and problems of a folder that is there or can be made."""
-  there = folder.absolute()
+  if not files.is_local(folder):
+    return [(name, f'{folder}: answers; writing is not tried')], []
+  there = files.absolute(folder)
   while not there.exists():
     there = there.parent
   free = shutil.disk_usage(there).free

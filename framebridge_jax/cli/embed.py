@@ -1,37 +1,39 @@
 """--mode=embed: captions to embeddings on disk, by a ported text encoder."""
 
+import io
 import json
-import pathlib
 
 import ml_collections
 import numpy as np
 from absl import logging
+from etils import epath
 
-from framebridge_jax import build, check
+from framebridge_jax import build, check, files
 from framebridge_jax.cli import runs
-from framebridge_jax.data import atomic, text, text_encoders
+from framebridge_jax.data import text, text_encoders
 
 REPORT = 'text.json'
 NULL = ''  # what guidance shows in the place of a caption
 
 
-def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
+def run(config: ml_collections.ConfigDict, workdir: epath.PathLike) -> None:
   """Fills the cache with the captions and the null caption."""
+  workdir = epath.Path(workdir)
   check.check_mode(config, 'embed')
   for key, what in _NEEDED.items():
     if not config[key]:
       raise ValueError(f'no {key}; set --config.{key}={what}')
   captions = _captions(config.captions)
   encoder = text_encoders.open_encoder(
-    pathlib.Path(config.encoder),
-    pathlib.Path(config.tokenizer),
+    epath.Path(config.encoder),
+    epath.Path(config.tokenizer),
     kind=config.kind,
     length=config.length,
     layer=config.layer,
     dtype=build.DTYPES[config.dtype],
   )
   runs.make_workdir(workdir)
-  folder = pathlib.Path(config.cache_dir or workdir / 'text')
+  folder = epath.Path(config.cache_dir or workdir / 'text')
   dtype = np.dtype(build.DTYPES[config.cache_dtype])
   cache = text.Cache(folder=folder, dtype=dtype)
   try:
@@ -43,7 +45,7 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
       f'cache_dir {folder} cannot be used: {error.strerror}'
     ) from None
   report = _report(config, encoder, cache, filled, captions)
-  with atomic.replacing(workdir / REPORT) as temporary:
+  with files.replacing(workdir / REPORT) as temporary:
     temporary.write_text(json.dumps(report, indent=1) + '\n', 'utf-8')
   logging.info(
     'Embedded %d captions, %d of them different, and the null caption: %d '
@@ -62,7 +64,7 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
 
 def _captions(said):
   """Lines of a file, or the one caption that was given."""
-  path = pathlib.Path(said)
+  path = epath.Path(said)
   if path.suffix.lower() != '.txt':
     if path.suffix and (' ' not in said or path.is_file()):
       raise ValueError(f'captions is {said!r}, want a .txt, or one caption')
@@ -74,7 +76,9 @@ def _captions(said):
   if not path.is_file():
     raise ValueError(f'no captions at {path}')
   try:
-    lines = path.read_text('utf-8-sig').removesuffix('\n').split('\n')
+    with path.open('rb') as file:
+      held = io.TextIOWrapper(file, 'utf-8-sig').read()
+    lines = held.removesuffix('\n').split('\n')
   except UnicodeDecodeError as error:
     raise ValueError(
       f'{path} is not UTF-8 at byte {error.start}; save it as UTF-8'

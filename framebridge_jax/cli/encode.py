@@ -1,7 +1,5 @@
 """--mode=encode: a data set becomes a cache of latents."""
 
-import pathlib
-import shutil
 import time
 
 import jax
@@ -10,7 +8,7 @@ import numpy as np
 from absl import logging
 from etils import epath
 
-from framebridge_jax import build, check, version
+from framebridge_jax import build, check, files, version
 from framebridge_jax.cli import runs
 from framebridge_jax.data import (
   encoding,
@@ -25,31 +23,74 @@ from framebridge_jax.porting import encoders
 VERIFIED = 8  # records that are encoded again
 # Of a record's largest latent: other devices and chunks round otherwise.
 TOLERANCES = {'float16': 2e-3, 'float32': 1e-5}
-NULL = ''  # the caption that guidance shows in the place of one
 
 
-def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
+def run(config: ml_collections.ConfigDict, workdir: epath.PathLike) -> None:
   """Encodes this host's shards of every split, or verifies all of them.
 
   Raises:
     ValueError: something cannot be used, or does not verify.
   """
   check.check_mode(config, 'encode')
+  workdir = epath.Path(workdir)
   host, hosts = _place(config)
-  autoencoder = pathlib.Path(config.autoencoder)
-  network = encoders.peek(autoencoder, ('vae_kl',))
-  reader = _caption_reader(config)
-  folder = epath.Path(workdir)
-  jobs = _jobs(config, workdir)
-  plan = _plan(config, network, reader, jobs)
+  pipeline = _pipeline(config)
+  network = encoders.peek(config.autoencoder, ('vae_kl',))
+  captions = open_captions(config, workdir)
+  jobs = open_jobs(config, workdir)
+  plan = _plan(config, network, captions, jobs)
   if config.verify:
-    latent_shards.judge_plan(folder, plan)
+    latent_shards.judge_plan(workdir, plan)
   else:
-    latent_shards.settle(folder, plan)
+    latent_shards.settle(workdir, plan)
+  if pipeline and not config.verify:
+    pipeline(workdir)
+  else:
+    _run_here(config, jobs, captions, host, hosts)
+  if not config.verify:
+    for job in jobs:
+      _finish(job)
+
+
+def _pipeline(config):
+  """What encodes on another runner, judged before anything is written."""
+  if not config.runner:
+    return None
+  try:
+    from framebridge_jax.cli import encode_beam
+  except ImportError as error:
+    raise ValueError(
+      f'runner is {config.runner!r} and Apache Beam cannot be imported '
+      f"({error}); pip install 'framebridge_jax[beam]'"
+    ) from None
+  return encode_beam.open_pipeline(config)
+
+
+def _run_here(config, jobs, captions, host, hosts):
+  """Encodes the shards of a host, or verifies."""
   parts = {job.split: range(host, job.shards, hosts) for job in jobs}
-  texts = _texts(config, folder, reader, jobs, parts)
+  if captions and not config.verify:
+    # First, so that the text encoder is gone before the frames come.
+    captions.embed(
+      caption
+      for job in jobs
+      for shard in latent_shards.missing(job, parts[job.split])
+      for caption in latent_shards.captions_of(job, shard)
+    )
+  make = make_piece(config, captions)
+  for job in jobs:
+    if config.verify:
+      _verify(job, make, TOLERANCES[config.dtype])
+    else:
+      _encode(job, parts[job.split], make)
+
+
+def make_piece(
+  config: ml_collections.ConfigDict, captions: encoding.Captions | None
+) -> latent_shards.Make:
+  """Loads the autoencoder; gives what makes a piece's arrays."""
   encode = encoding.make_encode(
-    encoders.load(autoencoder, ('vae_kl',)),
+    encoders.load(config.autoencoder, ('vae_kl',)),
     chunk=config.chunk,
     tile=config.tile,
     moments=config.keep == 'moments',
@@ -57,13 +98,9 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
   )
 
   def make(frames, caption):
-    return {**encode(frames), **texts(caption)}
+    return {**encode(frames), **(captions(caption) if captions else {})}
 
-  for job in jobs:
-    if config.verify:
-      _verify(job, make, TOLERANCES[config.dtype])
-    else:
-      _encode(job, parts[job.split], make)
+  return make
 
 
 def _place(config):
@@ -78,25 +115,41 @@ def _place(config):
   return host, hosts
 
 
-def _caption_reader(config):
+def open_captions(
+  config: ml_collections.ConfigDict, workdir: epath.Path
+) -> encoding.Captions | None:
+  """What embeds captions, where a text encoder is named.
+
+  Raises:
+    ValueError: The encoder and its tokenizer cannot be used.
+  """
   if not config.encoder:
     return None
-  return text_encoders.open_encoder(
-    pathlib.Path(config.encoder),
-    pathlib.Path(config.tokenizer),
+  encoder = text_encoders.open_encoder(
+    config.encoder,
+    config.tokenizer,
     kind=config.kind,
     length=config.length,
     layer=config.layer,
   )
+  cache = text.Cache(folder=workdir / 'text', dtype=np.dtype(config.dtype))
+  return encoding.Captions(encoder, cache, workdir / latents.NULL)
 
 
-def _jobs(config, workdir):
+def open_jobs(
+  config: ml_collections.ConfigDict, workdir: epath.Path
+) -> list[latent_shards.Job]:
+  """What is to be encoded of each split.
+
+  Raises:
+    ValueError: The data set cannot be opened.
+  """
   jobs = []
   for split in config.splits:
     source = build.make_source(config, split, workdir)
     jobs.append(
       latent_shards.Job(
-        folder=epath.Path(workdir),
+        folder=workdir,
         split=split,
         records=source.records,
         class_names=source.class_names,
@@ -108,43 +161,25 @@ def _jobs(config, workdir):
   return jobs
 
 
-def _plan(config, network, reader, jobs):
+def _plan(config, network, captions, jobs):
   """All that the bytes of the cache depend on, but for the videos' pixels."""
   said = ('dataset', 'data_dir', 'keep', 'dtype', 'tile', 'piece', 'per_shard')
   plan = {key: config[key] for key in said}
   plan['data'] = config.data.to_dict()
   plan['videos'] = {job.split: len(job.records) for job in jobs}
-  plan['autoencoder'] = latents.digest_of(epath.Path(config.autoencoder))
+  plan['autoencoder'] = files.sha256(config.autoencoder)
   plan |= {
     key: getattr(network, key) for key in ('scale', 'factor', 'channels')
   }
-  if reader:
+  if captions:
+    reader = captions.encoder
     plan['text'] = {
-      'encoder': latents.digest_of(epath.Path(config.encoder)),
+      'encoder': files.sha256(config.encoder),
       'tokenizer': reader.tokenizer.fingerprint,
       'layer': reader.layer,
       'shape': list(reader.shape),
     }
   return plan
-
-
-def _texts(config, folder, reader, jobs, parts):
-  """Embeds the captions first: the encoder is gone before the frames come."""
-  if reader is None:
-    return lambda caption: {}
-  captions = {NULL}
-  for job in jobs:
-    for shard in latent_shards.missing(job, parts[job.split]):
-      captions |= set(latent_shards.captions_of(job, shard))
-  cache = text.Cache(folder=folder / 'text', dtype=np.dtype(config.dtype))
-  entries = text.fill(sorted(captions), reader, cache).entries
-  shutil.copyfile(entries[NULL], folder / latents.NULL)
-
-  def texts(caption):
-    values, mask = text.read(entries[caption])
-    return {'text': values, 'text_mask': mask}
-
-  return texts
 
 
 def _encode(job, shards, make):
@@ -166,6 +201,10 @@ def _encode(job, shards, make):
       said['videos'],
       said['frames'] / (time.perf_counter() - begin),
     )
+
+
+def _finish(job):
+  """The manifest, where all shards are there."""
   facts = {'code': version.__version__, 'device': runs.device_name()}
   manifest = latent_shards.finish(job, facts)
   if manifest is None:

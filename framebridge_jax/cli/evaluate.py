@@ -2,16 +2,16 @@
 
 import datetime
 import json
-import pathlib
 import time
 
 import ml_collections
 import numpy as np
 from absl import logging
+from etils import epath
 
-from framebridge_jax import build, check
+from framebridge_jax import build, check, files
 from framebridge_jax.cli import animate, runs, sample
-from framebridge_jax.data import atomic, sources, video_io
+from framebridge_jax.data import sources, video_io
 from framebridge_jax.evaluation import digits, motion
 from framebridge_jax.models import digit_reader
 from framebridge_jax.porting import weights
@@ -21,12 +21,13 @@ from framebridge_jax.report import sheets
 _LEAST_READ_REAL = 0.95
 
 
-def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
+def run(config: ml_collections.ConfigDict, workdir: epath.PathLike) -> None:
   """Writes scores, true clips and the contact sheet under `evaluation/`.
 
   Our clips go to `samples/`.  With `config.weights` everything goes to
   `evaluation_NAME/`: the run's own scores and samples stay.
   """
+  workdir = epath.Path(workdir)
   check.check_mode(config, 'evaluate')
   truth, labels = _held_out(config, workdir)
   animator = animate.open_animator(config, workdir)
@@ -52,7 +53,7 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
   folder.mkdir(exist_ok=True)
   ours = folder / 'samples' if config.weights else workdir / 'samples'
   _write_clips(config, folder, ours, truth, futures, labels)
-  with atomic.replacing(folder / 'scores.json') as path:
+  with files.replacing(folder / 'scores.json') as path:
     path.write_text(json.dumps(scores, indent=2) + '\n')
   for name, value in scores.items():
     logging.info('%s: %s', name, value)
@@ -60,7 +61,7 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
 
 def folder_name(weights_name: str) -> str:
   """Where the scores of a run, or of a weight file, stand in the workdir."""
-  stem = pathlib.Path(weights_name).stem
+  stem = epath.Path(weights_name).stem
   return f'evaluation_{stem}' if stem else 'evaluation'
 
 

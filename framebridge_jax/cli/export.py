@@ -2,23 +2,23 @@
 
 import datetime
 import json
-import pathlib
 
 import jax
 import ml_collections
 from absl import logging
+from etils import epath
 
 from framebridge_jax import build, check, saved
 from framebridge_jax.porting import weights
 from framebridge_jax.training import checkpoint
 
 
-def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
+def run(config: ml_collections.ConfigDict, workdir: epath.PathLike) -> None:
   """Writes `config.path`; the file carries the run's config and its step."""
   check.check_mode(config, 'export')
   if not config.path:
     raise ValueError('no file to write; set --config.path=weights.safetensors')
-  path = pathlib.Path(config.path)
+  path = epath.Path(config.path)
   with checkpoint.Checkpointer(workdir, read_only=True) as checkpointer:
     params, step = saved.restore_average(
       config,
@@ -41,6 +41,6 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
     'Wrote %s: %s parameters, %.1f MB, step %s',
     path,
     f'{weights.count(params):,}',
-    path.stat().st_size / 1e6,
+    path.stat().length / 1e6,
     step,
   )

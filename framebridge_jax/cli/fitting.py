@@ -1,9 +1,8 @@
 """Whether a config fits its devices, its data and the run it resumes."""
 
-import pathlib
-
 import jax
 import ml_collections
+from etils import epath
 
 from framebridge_jax import build, check, saved
 from framebridge_jax.cli import configs
@@ -67,13 +66,14 @@ def check_batch(
 
 
 def check_resume(
-  config: ml_collections.ConfigDict, workdir: pathlib.Path
+  config: ml_collections.ConfigDict, workdir: epath.PathLike
 ) -> None:
   """Refuses to go on with another model than the workdir's.
 
   Raises:
     ValueError: the keys that differ are named.
   """
+  workdir = epath.Path(workdir)
   if not (workdir / saved.CONFIG).is_file():
     return
   old = dict(
@@ -94,7 +94,7 @@ def check_resume(
 
 
 def check_codec(
-  config: ml_collections.ConfigDict, workdir: pathlib.Path
+  config: ml_collections.ConfigDict, workdir: epath.PathLike
 ) -> str:
   """Refuses other weights of the codec than the run was begun with.
 
@@ -106,6 +106,7 @@ def check_codec(
   Raises:
     ValueError: the run's latents were made by other weights.
   """
+  workdir = epath.Path(workdir)
   found = build.make_codec(config).fingerprint
   path = workdir / CODEC
   if path.is_file() and path.read_text() != found:
@@ -119,7 +120,7 @@ def check_codec(
 
 def check_log(
   config: ml_collections.ConfigDict,
-  workdir: pathlib.Path,
+  workdir: epath.PathLike,
   latest_step: int | None,
 ) -> None:
   """Refuses to begin anew where checkpoints must have been, and are gone.
@@ -130,6 +131,7 @@ def check_log(
   Raises:
     NoCheckpointError: the log tells of more steps than that.
   """
+  workdir = epath.Path(workdir)
   if latest_step is not None or config.train.on_save_error != 'stop':
     return
   log = workdir / 'metrics.jsonl'

@@ -3,11 +3,11 @@
 import collections
 import contextlib
 import datetime
-import hashlib
 import json
 import os
 import pathlib
 import shutil
+import tempfile
 from typing import Any
 
 import ml_collections
@@ -15,18 +15,18 @@ import numpy as np
 import psutil
 import safetensors.numpy
 from absl import logging
+from etils import epath
 from flax import traverse_util
 
-from framebridge_jax import build, check, version
+from framebridge_jax import build, check, files, version
 from framebridge_jax.cli import runs
-from framebridge_jax.data import atomic
 from framebridge_jax.models import latte
 from framebridge_jax.porting import family as families
 from framebridge_jax.porting import latte as latte_rows
 from framebridge_jax.porting import readers, rules, surgery, table, weights
 
 
-def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
+def run(config: ml_collections.ConfigDict, workdir: epath.PathLike) -> None:
   """Writes `weights.safetensors`, `checkpoint/` and `port.json`.
 
   With `config.back`, `pytorch.safetensors` alone: one of our weight files
@@ -35,14 +35,18 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
   check.check_mode(config, 'port')
   if not config.checkpoint:
     raise ValueError('no checkpoint to port; set --config.checkpoint=file.pt')
-  source = pathlib.Path(config.checkpoint)
-  if config.back:
-    _give_back(source, config.layout, workdir)
-    return
-  if config.model not in table.PORTS:
+  if not config.back and config.model not in table.PORTS:
     raise ValueError(
       f'model is {config.model!r}, want one of {", ".join(table.PORTS)}'
     )
+  with files.at_hand(config.checkpoint) as source:
+    if config.back:
+      _give_back(source, config.layout, workdir)
+    else:
+      _port(source, config, workdir)
+
+
+def _port(source, config, workdir):
   network, found, ported, said = _read(source, config)
   _judge_place(workdir)
   runs.make_workdir(workdir)
@@ -58,7 +62,7 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
     )
     if network['name'] in latte.MODELS:  # what runs can start from
       _write_orbax(stage / 'checkpoint', ported.params)
-    report = _report(source, path, ported, network, found)
+    report = _report(config, source, path, ported, network, found)
     report |= said
     text = json.dumps(report, indent=1) + '\n'
     (stage / 'port.json').write_text(text)
@@ -138,6 +142,15 @@ def _judge_place(workdir):
 @contextlib.contextmanager
 def _staged(workdir):
   """A folder whose contents move to the workdir when all of them are there."""
+  if not files.is_local(workdir):
+    with tempfile.TemporaryDirectory() as folder:
+      stage = pathlib.Path(folder)
+      yield stage
+      for name in _PARTS:
+        if (stage / name).exists():
+          files.put(stage / name, workdir / name)
+    return
+  workdir = pathlib.Path(workdir)
   for left in workdir.glob('.port.*'):  # of a port that was killed
     if not psutil.pid_exists(int(left.suffix[1:])):
       shutil.rmtree(left, ignore_errors=True)
@@ -172,7 +185,7 @@ def _give_back(source, layout, workdir):
   named = rules.export(flat, loaded.tables, rows)
   runs.make_workdir(workdir)
   path = workdir / 'pytorch.safetensors'
-  with atomic.replacing(path) as temporary:
+  with files.replacing(path) as temporary:
     safetensors.numpy.save_file(named, temporary)
   logging.info('Wrote %s: %d tensors', path, len(named))
 
@@ -256,14 +269,12 @@ def _tree(flat):
   return {'params': traverse_util.unflatten_dict(flat, sep='/')}
 
 
-def _report(
-  source: pathlib.Path, path: pathlib.Path, ported, model, found
-) -> dict[str, Any]:
+def _report(config, source, path, ported, model, found) -> dict[str, Any]:
   return {
-    'source': str(source),
-    'source_sha256': {x.name: _sha256(x) for x in readers.files(source)},
+    'source': config.checkpoint,
+    'source_sha256': {x.name: files.sha256(x) for x in readers.files(source)},
     'weights': path.name,
-    'weights_sha256': _sha256(path),
+    'weights_sha256': files.sha256(path),
     'model': model,
     'layout': found.layout,
     'parameters': sum(x.size for x in ported.params.values()),
@@ -298,11 +309,6 @@ def _show(report):
       report['state'] or 'the tensors',
       ', '.join(report['skipped']),
     )
-
-
-def _sha256(path):
-  with path.open('rb') as file:
-    return hashlib.file_digest(file, 'sha256').hexdigest()
 
 
 # Moved in this order: where the last is, all are of a port.

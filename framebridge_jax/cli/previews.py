@@ -32,7 +32,8 @@ def callbacks(
     logger: gets what is found.
   """
   found = []
-  if config.job == 'denoiser' and build.make_codec(config).shows:
+  sampled = config.job == 'denoiser' and not config.model.get('text_width')
+  if sampled and build.make_codec(config).shows:
     found.append(_clips(config, source, logger))
   if held_out is not None:
     found.append(_validation(config, held_out, logger))

@@ -1,14 +1,13 @@
 """--mode=report: one HTML page, of a run or of the mathematics."""
 
-import pathlib
-
 import ml_collections
+from etils import epath
 
 from framebridge_jax import check
 from framebridge_jax.cli import report_process, report_run
 
 
-def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
+def run(config: ml_collections.ConfigDict, workdir: epath.PathLike) -> None:
   """Writes the report that `config.report` names."""
   check.check_mode(config, 'report')
   REPORTS[config.report](config, workdir)

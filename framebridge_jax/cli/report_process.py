@@ -1,6 +1,5 @@
 """The report of the processes: pictures of the mathematics, without a run."""
 
-import pathlib
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -8,10 +7,10 @@ import jax
 import ml_collections
 import numpy as np
 from absl import logging
+from etils import epath
 
-from framebridge_jax import arguments, build, version
+from framebridge_jax import arguments, build, files, version
 from framebridge_jax.cli import runs
-from framebridge_jax.data import atomic
 from framebridge_jax.processes import bridge, schedules, table
 from framebridge_jax.report import page, process_plots
 from framebridge_jax.samplers import grids
@@ -26,8 +25,9 @@ class Plot(NamedTuple):
   draw: Callable[[], str]
 
 
-def write(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
+def write(config: ml_collections.ConfigDict, workdir: epath.PathLike) -> None:
   """Writes `process.html` and the single pictures, `process/*.svg`."""
+  workdir = epath.Path(workdir)
   folder = runs.make_workdir(workdir / 'process')
   sections = []
   for name, plot in PLOTS.items():
@@ -105,7 +105,7 @@ def _rows():
 
 
 def _write(path, text):
-  with atomic.replacing(path) as part:
+  with files.replacing(path) as part:
     part.write_text(text, 'utf-8')
 
 

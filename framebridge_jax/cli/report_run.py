@@ -1,16 +1,15 @@
 """The report of a run: one HTML page of what was trained and evaluated."""
 
 import json
-import pathlib
 from typing import Any
 
 import jax
 import ml_collections
 from absl import logging
+from etils import epath
 
-from framebridge_jax import build, saved, version
+from framebridge_jax import build, files, saved, version
 from framebridge_jax.cli import configs, evaluate, runs
-from framebridge_jax.data import atomic
 from framebridge_jax.report import html
 from framebridge_jax.training import logging as run_logging
 
@@ -20,12 +19,13 @@ _LEAST_READ, _GOAL_READ = 0.4, 0.7
 _LEAST_READ_REAL = 0.95
 
 
-def write(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
+def write(config: ml_collections.ConfigDict, workdir: epath.PathLike) -> None:
   """Writes `report.html`; run `--mode=evaluate` first.
 
   Raises:
     ValueError: the workdir holds no run, or no scores.
   """
+  workdir = epath.Path(workdir)
   saved.load_config(workdir)  # refuses a workdir without a run
   folder = workdir / evaluate.folder_name('')
   scores = _read_scores(folder / 'scores.json')
@@ -42,7 +42,7 @@ def write(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
     examples=_examples(workdir, folder),
     notes=_notes(scores, base),
   )
-  with atomic.replacing(workdir / 'report.html') as path:
+  with files.replacing(workdir / 'report.html') as path:
     path.write_text(html.render(page))
   logging.info('Wrote %s', workdir / 'report.html')
 

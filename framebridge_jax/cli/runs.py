@@ -1,25 +1,25 @@
 """A run on disk: its workdir and its records."""
 
 import json
-import pathlib
 import platform
 from typing import Any
 
 import jax
 import ml_collections
+from etils import epath
 
-from framebridge_jax import saved
-from framebridge_jax.data import atomic
+from framebridge_jax import files, saved
 
 SESSIONS = 'sessions.jsonl'
 
 
-def make_workdir(path: pathlib.Path) -> pathlib.Path:
+def make_workdir(path: epath.PathLike) -> epath.Path:
   """Makes the workdir.
 
   Raises:
     ValueError: it cannot be made; the message names the reason.
   """
+  path = epath.Path(path)
   try:
     path.mkdir(parents=True, exist_ok=True)
   except OSError as error:
@@ -30,20 +30,25 @@ def make_workdir(path: pathlib.Path) -> pathlib.Path:
   return path
 
 
-def save_config(workdir: pathlib.Path, config: ml_collections.ConfigDict):
+def save_config(workdir: epath.PathLike, config: ml_collections.ConfigDict):
   """Writes the run's config where other modes look for it."""
-  with atomic.replacing(workdir / saved.CONFIG) as temporary:
+  workdir = epath.Path(workdir)
+  with files.replacing(workdir / saved.CONFIG) as temporary:
     temporary.write_text(config.to_json_best_effort(indent=2) + '\n')
 
 
-def record_session(workdir: pathlib.Path, facts: dict[str, Any]) -> None:
+def record_session(workdir: epath.PathLike, facts: dict[str, Any]) -> None:
   """Adds one finished sitting of training to the run's record."""
-  with (workdir / SESSIONS).open('a') as lines:
-    lines.write(json.dumps(facts) + '\n')
+  workdir = epath.Path(workdir)
+  path = workdir / SESSIONS
+  held = path.read_text() if path.is_file() else ''
+  with files.replacing(path) as part:
+    part.write_text(f'{held}{json.dumps(facts)}\n')
 
 
-def load_sessions(workdir: pathlib.Path) -> list[dict[str, Any]]:
+def load_sessions(workdir: epath.PathLike) -> list[dict[str, Any]]:
   """The run's finished sittings, oldest first; killed ones leave none."""
+  workdir = epath.Path(workdir)
   path = workdir / SESSIONS
   lines = path.read_text().splitlines() if path.is_file() else []
   return [json.loads(line) for line in lines]

@@ -1,7 +1,6 @@
 """--mode=sample: make clips, one by one or many from a file."""
 
 import itertools
-import pathlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -42,7 +41,7 @@ class _Job(NamedTuple):
     return self.order.task, self.order.settings
 
 
-def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
+def run(config: ml_collections.ConfigDict, workdir: epath.PathLike) -> None:
   """Writes `samples/NAME.{mp4,gif,png,json}`, numbered if there are several.
 
   What is there already, made of the same, is left alone.
@@ -118,7 +117,7 @@ def _make(desk, jobs, folder):
 
 
 def open_desk(
-  config: ml_collections.ConfigDict, workdir: pathlib.Path
+  config: ml_collections.ConfigDict, workdir: epath.PathLike
 ) -> wishes.Desk:
   """The model that a checked config of `sample` or `evaluate` names.
 
@@ -129,6 +128,12 @@ def open_desk(
     raise ValueError(
       f'{workdir} holds a run of job {config.job}; only a denoiser animates'
     )
+  if config.model.get('text_width'):
+    raise ValueError(
+      f'the model in {workdir} hears text, which no mode that samples gives it '
+      f'yet; train with model.text_width=0'
+    )
+  workdir = epath.Path(workdir)
   fitting.check_codec(config, workdir)
   mesh = sharding.make_mesh(dict(config.mesh))
   return wishes.open_desk(
@@ -140,7 +145,7 @@ def open_desk(
   )
 
 
-def write(folder: pathlib.Path, stem: str, clip: clips.Video, *, fps: int):
+def write(folder: epath.PathLike, stem: str, clip: clips.Video, *, fps: int):
   """Writes a clip as mp4, gif and strip of frames."""
   outputs.write(epath.Path(folder), stem, videos.Video(frames=clip, fps=fps))
 

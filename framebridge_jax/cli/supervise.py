@@ -1,12 +1,12 @@
 """--config.supervise=True: a run that is started again when it dies."""
 
-import pathlib
 import signal
 import subprocess
 import sys
 import time
 
 from absl import logging
+from etils import epath
 
 # Errors that a second try does not change: config or input, no whole
 # checkpoint, numerics.
@@ -22,7 +22,7 @@ class CrashLoopError(ValueError):
   exit_code = 5
 
 
-def run(argv: list[str], workdir: pathlib.Path) -> int:
+def run(argv: list[str], workdir: epath.PathLike) -> int:
   """Runs the command line `argv` until it ends for good.
 
   After a crash it waits 1, 2, 4, ... seconds, a minute at most, and starts

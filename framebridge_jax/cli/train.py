@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import datetime
-import pathlib
 import shlex
 import sys
 import time
@@ -15,8 +14,9 @@ import ml_collections
 import numpy as np
 from absl import logging
 from clu import parameter_overview
+from etils import epath
 
-from framebridge_jax import arrays, build, check, jobs
+from framebridge_jax import arrays, build, check, files, jobs
 from framebridge_jax.cli import (
   devices,
   fitting,
@@ -25,7 +25,7 @@ from framebridge_jax.cli import (
   starts,
   supervise,
 )
-from framebridge_jax.data import atomic, sources
+from framebridge_jax.data import sources
 from framebridge_jax.training import (
   checkpoint,
   flops,
@@ -42,11 +42,12 @@ from framebridge_jax.training import logging as run_logging
 from framebridge_jax.training import state as states
 
 
-def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
+def run(config: ml_collections.ConfigDict, workdir: epath.PathLike) -> None:
   """Trains, resuming what the workdir holds.
 
   With `config.supervise` another process does it, again and again if need be.
   """
+  workdir = epath.Path(workdir)
   check.check_train(config)
   if config.supervise:
     argv = [*sys.argv[1:], '--config.supervise=False']
@@ -62,7 +63,7 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
     codec = fitting.check_codec(config, workdir)
     runs.save_config(workdir, config)
     if codec:
-      with atomic.replacing(workdir / fitting.CODEC) as temporary:
+      with files.replacing(workdir / fitting.CODEC) as temporary:
         temporary.write_text(codec)
     held_out = (
       build.make_source(config, 'test', workdir)
@@ -77,7 +78,7 @@ class _Run:
   """What the sittings of one process share."""
 
   config: ml_collections.ConfigDict
-  workdir: pathlib.Path
+  workdir: epath.Path
   source: sources.Source
   held_out: sources.Source | None
   mesh: jax.sharding.Mesh
@@ -275,6 +276,9 @@ def _flops(config, state):
     'video': jax.ShapeDtypeStruct(clip, codec.ahead_dtype),
     'label': jax.ShapeDtypeStruct(clip[:1], np.int32),
   }
+  width = config.model.get('text_width', 0)
+  if width:
+    batch['text'] = jax.ShapeDtypeStruct((clip[0], width), np.float32)
   keys = jax.eval_shape(
     lambda: arrays.sample_keys(jax.random.key(0), jnp.arange(clip[0]))
   )

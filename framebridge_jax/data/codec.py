@@ -10,9 +10,6 @@ compiled step, whose program would else hold the weights as constants.
 
 import dataclasses
 import functools
-import hashlib
-import os
-import pathlib
 from typing import Protocol, runtime_checkable
 
 import einops
@@ -21,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, UInt8
 
+from framebridge_jax import files
 from framebridge_jax.arrays import Latents, Pixels
 from framebridge_jax.models import vae_kl
 from framebridge_jax.porting import encoders
@@ -198,7 +196,7 @@ class KL:
 
   @property
   def _network(self):
-    return encoders.peek(pathlib.Path(self.weights), ('vae_kl',))
+    return encoders.peek(self.weights, ('vae_kl',))
 
   @property
   def shows(self) -> bool:
@@ -213,8 +211,7 @@ class KL:
   @property
   def fingerprint(self) -> str:
     """SHA-256 of the weight file."""
-    with open(self.weights, 'rb') as file:
-      return hashlib.file_digest(file, 'sha256').hexdigest()
+    return files.sha256(self.weights)
 
   def latent_shape(self, frames: int, size: int) -> tuple[int, int, int, int]:
     """The autoencoder's.
@@ -247,7 +244,7 @@ class KL:
 
   def _run(self, way, x):
     """Each device works on its own clips, with a copy of the weights."""
-    network, variables = _loaded(self.weights, os.stat(self.weights).st_mtime)
+    network, variables = _loaded(self.weights, files.mark(self.weights))
     return _jitted(way, network, x.sharding, self.chunk, self.tile)(
       variables, x
     )
@@ -257,7 +254,7 @@ class KL:
 def _loaded(path, changed):
   """An autoencoder that many calls use."""
   del changed  # a file that changed is another one
-  encoder = encoders.load(pathlib.Path(path), ('vae_kl',))
+  encoder = encoders.load(path, ('vae_kl',))
   return encoder.network, encoder.variables
 
 

@@ -1,12 +1,13 @@
-"""Frames to the moments of an autoencoder, in batches of one shape."""
+"""Frames to moments, in batches of one shape, and captions to embeddings."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from etils import epath
 
-from framebridge_jax.data import codec
+from framebridge_jax.data import codec, text, text_encoders
 from framebridge_jax.models import vae_kl
 from framebridge_jax.porting import encoders
 
@@ -67,3 +68,42 @@ def make_encode(
     return dict(zip(names, both, strict=False))
 
   return encode
+
+
+class Captions:
+  """Embeddings of captions, by a text encoder that is loaded when it must.
+
+  Attributes:
+    encoder: of the captions.
+  """
+
+  def __init__(
+    self, encoder: text_encoders.Encoder, cache: text.Cache, null: epath.Path
+  ):
+    """Keeps them in `cache`, and that of the null caption also at `null`."""
+    self.encoder = encoder
+    self._cache = cache
+    self._null = null
+    self._entries: dict[str, epath.Path] = {}
+
+  def embed(self, captions: Iterable[str]) -> None:
+    """Embeds those that are not yet, and the null caption; then lets go.
+
+    Raises:
+      ValueError: The encoder cannot be read.
+    """
+    missing = {NULL, *captions} - self._entries.keys()
+    if missing:
+      filled = text.fill(sorted(missing), self.encoder, self._cache)
+      self._entries |= filled.entries
+    if not self._null.exists():
+      self._entries[NULL].copy(self._null, overwrite=True)
+
+  def __call__(self, caption: str) -> dict[str, np.ndarray]:
+    """`text [m, d]` and `text_mask [m]`; embeds the caption if need be."""
+    self.embed([caption])
+    values, mask = text.read(self._entries[caption])
+    return {'text': values, 'text_mask': mask}
+
+
+NULL = ''  # the caption that guidance shows in the place of one

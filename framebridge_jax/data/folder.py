@@ -19,7 +19,8 @@ import numpy as np
 from absl import logging
 from etils import epath
 
-from framebridge_jax.data import atomic, clips, video_io
+from framebridge_jax import files
+from framebridge_jax.data import clips, video_io
 
 CACHE_VERSION = 1  # raised whenever the cached pixels change
 TEST_SHARE = 0.1
@@ -79,11 +80,16 @@ def open_folder(
 
   Raises:
     ValueError: The folder is missing, mixes videos with sub-folders of videos,
-      or holds no usable video.
+      or holds no usable video; or the cache would not be on this machine.
   """
   folder = epath.Path(folder)
   found = find_videos(folder)
   class_names = tuple(sorted({name for name, _ in found}))
+  if not files.is_local(cache_dir):
+    raise ValueError(
+      f'cache_dir is {cache_dir}; frames of the data set folder are mapped '
+      f'into memory, so name a folder of this machine, or use prepared_folder'
+    )
   cache = pathlib.Path(cache_dir) / str(size)
   cache.mkdir(parents=True, exist_ok=True)
   paths = [path for _, path in found]
@@ -201,7 +207,7 @@ def _decode(path, target, size) -> int | str:
       ]
     except video_io.VideoError as error:
       return str(error)
-    with atomic.replacing(target) as part, open(part, 'wb') as file:
+    with files.replacing(target) as part, part.open('wb') as file:
       np.save(file, np.stack(frames))
   return len(np.load(target, mmap_mode='r'))
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from framebridge_jax import files
 from framebridge_jax.data import latent_shards, latents
 
 
@@ -17,7 +18,7 @@ def verify(
     seed: of the draw.
 
   Returns:
-    The largest difference of a mean, of the largest mean of its record.
+    The largest difference of an array, of its own largest number.
 
   Raises:
     latents.LatentsError: a shard has another digest, or a record is none of
@@ -25,7 +26,7 @@ def verify(
   """
   records = latents.Records(job.folder, job.split)
   for shard in records.manifest['shards']:
-    found = latents.digest_of(job.folder / shard['file'])
+    found = files.sha256(job.folder / shard['file'])
     if found != shard['sha256']:
       raise latents.LatentsError(
         f'{job.folder / shard["file"]} has the digest {found}, the manifest '
@@ -57,6 +58,13 @@ def _apart(job, make, shard, record):
       f'{record["name"]} from frame {start} on is not in the source any more'
     )
   frames = source['video'].read(range(start, start + length), job.size)
-  want = make(frames, record['caption'])['mean'].astype(np.float32)
-  got = record['video'].mean.astype(np.float32)
+  made = make(frames, record['caption'])
+  held = {'mean': record['video'].mean, 'logvar': record['video'].logvar}
+  held |= {'text': record.get('text')}
+  return max(_far(made[name], x) for name, x in held.items() if x is not None)
+
+
+def _far(want, got):
+  """Largest difference, of the largest number that is wanted."""
+  want, got = want.astype(np.float32), got.astype(np.float32)
   return float(np.abs(got - want).max() / np.abs(want).max())

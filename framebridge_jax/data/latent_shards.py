@@ -11,7 +11,6 @@ import concurrent.futures
 import dataclasses
 import json
 import os
-import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -20,6 +19,7 @@ from absl import logging
 from array_record.python import array_record_module
 from etils import epath
 
+from framebridge_jax import files
 from framebridge_jax.data import latents, video_io
 
 # Frames [n, s, s, 3] of a piece and its caption, to the arrays of a record.
@@ -93,7 +93,7 @@ def judge_plan(folder: epath.Path, plan: Mapping[str, Any]) -> None:
 
 def missing(job: Job, shards: Iterable[int]) -> list[int]:
   """Those of the shards that are not whole yet."""
-  return [shard for shard in shards if _said(job, shard) is None]
+  return [shard for shard in shards if said_of(job, shard) is None]
 
 
 def write(job: Job, shard: int, make: Make) -> dict[str, Any]:
@@ -105,11 +105,9 @@ def write(job: Job, shard: int, make: Make) -> dict[str, Any]:
   skipped: dict[str, str] = {}
   counts = {'records': 0, 'frames': 0, 'videos': 0}
   lengths: list[int] = []
-  for left in path.parent.glob(f'.{path.name}.*'):  # by a kill
-    left.unlink()
-  part = path.with_name(f'.{path.name}.{uuid.uuid4().hex[:8]}')
-  writer = array_record_module.ArrayRecordWriter(str(part), 'group_size:1')
-  try:
+  _clear(path)
+  with files.replacing(path) as part:
+    writer = array_record_module.ArrayRecordWriter(str(part), 'group_size:1')
     for index, frames in _ahead(job, range_of(job, shard)):
       if isinstance(frames, str):
         logging.warning('skipped: %s', frames)
@@ -124,18 +122,24 @@ def write(job: Job, shard: int, make: Make) -> dict[str, Any]:
     writer.close()
     said = {
       'file': path.name,
-      'bytes': part.stat().length,
-      'sha256': latents.digest_of(part),
+      'bytes': part.stat().st_size,
+      'sha256': files.sha256(part),
       **counts,
       'lengths': lengths,
       'skipped': skipped,
     }
-    part.replace(path)
-  finally:
-    if part.exists():
-      part.unlink()
   _write_json(_beside(path), said)
   return said
+
+
+def said_of(job: Job, shard: int) -> dict[str, Any] | None:
+  """What a shard's JSON says, if it and the shard are whole."""
+  path = job.path(shard)
+  try:
+    said = dict(json.loads(_beside(path).read_text()))
+    return said if path.stat().length == said['bytes'] else None
+  except (FileNotFoundError, ValueError, TypeError, KeyError):
+    return None
 
 
 def captions_of(job: Job, shard: int) -> list[str]:
@@ -147,7 +151,7 @@ def captions_of(job: Job, shard: int) -> list[str]:
 
 def finish(job: Job, facts: Mapping[str, Any]) -> dict[str, Any] | None:
   """Writes the manifest when all shards are there; else None."""
-  found = [_said(job, shard) for shard in range(job.shards)]
+  found = [said_of(job, shard) for shard in range(job.shards)]
   shards = [said for said in found if said is not None]
   if len(shards) < job.shards:
     return None
@@ -237,21 +241,18 @@ def range_of(job: Job, shard: int) -> range:
   return range(start, min(start + job.per_shard, len(job.records)))
 
 
-def _said(job, shard):
-  """What a shard's JSON says, if it and the shard are whole."""
-  path = job.path(shard)
-  try:
-    said = dict(json.loads(_beside(path).read_text()))
-    return said if path.stat().length == said['bytes'] else None
-  except (FileNotFoundError, ValueError, TypeError, KeyError):
-    return None
-
-
 def _beside(path):
   return path.with_suffix('.json')
 
 
+def _clear(path):
+  """Removes what kills have left of a shard."""
+  if files.is_local(path):
+    for left in path.parent.iterdir():
+      if left.name.startswith(f'.{path.name}.'):
+        left.unlink()
+
+
 def _write_json(path, content):
-  part = path.with_name(f'.{path.name}.{uuid.uuid4().hex[:8]}')
-  part.write_text(json.dumps(content, indent=1) + '\n')
-  part.replace(path)
+  with files.replacing(path) as part:
+    part.write_text(json.dumps(content, indent=1) + '\n')

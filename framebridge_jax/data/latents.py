@@ -8,8 +8,6 @@ that windows of any stride can be cut from it as from the video.
 """
 
 import dataclasses
-import functools
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -137,13 +135,17 @@ class Records:
     self.class_names = tuple(self.manifest['class_names'])
     self.lengths = np.array(self.manifest['lengths'], np.int64)
     _judge_files(self._folder, self.manifest)
+    self._null = self._null_text()
     self._rows: array_record_data_source.ArrayRecordDataSource | None = None
 
   def __len__(self) -> int:
     return self.manifest['records']
 
   def __getitem__(self, index: int) -> dict:
-    """`video` (Frames), label, caption, name, fps, and `text` if there is."""
+    """`video` (Frames), label, caption, name and fps.
+
+    Where captions were embedded also `text`, `text_mask`, and `null_text`.
+    """
     piece = unpack(self._opened()[index])
     frames = Frames(
       piece.arrays['mean'],
@@ -152,11 +154,22 @@ class Records:
       self.plan['factor'],
     )
     record = {'video': frames, **piece.facts}
-    return record | {
-      name: piece.arrays[name]
-      for name in ('text', 'text_mask')
-      if name in piece.arrays
-    }
+    if 'text' in piece.arrays:
+      names = piece.arrays.keys() & {'text', 'text_mask'}
+      record |= {name: piece.arrays[name] for name in names}
+      record['null_text'] = self._null
+    return record
+
+  def _null_text(self):
+    if 'text' not in self.plan:
+      return None
+    path = self._folder / NULL
+    if not path.is_file():
+      raise LatentsError(
+        f'{path} is missing; run --mode=encode again, which makes it'
+      )
+    with path.open('rb') as file:
+      return safetensors.numpy.load(file.read())['values']
 
   def __getstate__(self):
     """Without the open files: worker processes open their own."""
@@ -219,15 +232,6 @@ def _judge_files(folder, manifest):
         f'{path} {what}, the manifest says {shard["bytes"]}; remove it and run '
         f'--mode=encode again'
       )
-
-
-def digest_of(path: epath.Path) -> str:
-  """SHA-256 of a file, in pieces."""
-  digest = hashlib.sha256()
-  with path.open('rb') as file:
-    for block in iter(functools.partial(file.read, 1 << 20), b''):
-      digest.update(block)
-  return digest.hexdigest()
 
 
 def differences(

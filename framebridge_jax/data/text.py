@@ -12,7 +12,6 @@ import contextlib
 import dataclasses
 import hashlib
 import json
-import pathlib
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -20,9 +19,11 @@ import jax.numpy as jnp
 import numpy as np
 import safetensors.numpy
 from absl import logging
+from etils import epath
 from jaxtyping import Bool, Float
 
-from framebridge_jax.data import atomic, text_encoders
+from framebridge_jax import files
+from framebridge_jax.data import text_encoders
 from framebridge_jax.data.text_encoders import Vectors
 from framebridge_jax.porting import readers
 
@@ -43,7 +44,7 @@ class Filled(NamedTuple):
     cut: captions that have more tokens than are taken.
   """
 
-  entries: dict[str, pathlib.Path]
+  entries: dict[str, epath.Path]
   computed: int
   cut: int
 
@@ -52,7 +53,7 @@ class Filled(NamedTuple):
 class Cache:
   """A folder of entries, and the dtype of their numbers."""
 
-  folder: pathlib.Path
+  folder: epath.PathLike
   dtype: np.dtype
 
 
@@ -117,7 +118,7 @@ def fingerprint(encoder: text_encoders.Encoder, cache: Cache) -> str:
   """
   said = [
     _VERSION,
-    _weights_digest(encoder.path, cache.folder),
+    _weights_digest(encoder.path, epath.Path(cache.folder)),
     encoder.tokenizer.fingerprint,
     encoder.layer,
     jnp.dtype(encoder.network.dtype).name,
@@ -126,15 +127,15 @@ def fingerprint(encoder: text_encoders.Encoder, cache: Cache) -> str:
   return hashlib.sha256(json.dumps(said).encode()).hexdigest()
 
 
-def read(path: pathlib.Path) -> Vectors:
+def read(path: epath.PathLike) -> Vectors:
   """An entry, whole.
 
   Raises:
     ValueError: it is missing or damaged.
   """
-  if not path.is_file():
+  if not epath.Path(path).is_file():
     raise ValueError(f'no embedding at {path}')
-  with readers.open_safetensors(path) as file:
+  with files.at_hand(path) as local, readers.open_safetensors(local) as file:
     if file.specs.keys() != set(Vectors._fields):
       raise ValueError(f'{path} holds no embedding')
     entry = Vectors(*(file.read(name) for name in Vectors._fields))
@@ -173,7 +174,7 @@ def _write(path, text, entry):
     )
   path.parent.mkdir(parents=True, exist_ok=True)
   said = {'text': text, 'sha256': _digest(entry)}
-  with atomic.replacing(path) as temporary:
+  with files.replacing(path) as temporary:
     safetensors.numpy.save_file(entry._asdict(), temporary, said)
 
 
@@ -187,26 +188,20 @@ def _digest(entry):
 
 def _place(cache, mark, text):
   name = hashlib.sha256(f'{mark} {text}'.encode()).hexdigest()
-  return cache.folder / name[:2] / f'{name[2:]}.safetensors'
+  return epath.Path(cache.folder) / name[:2] / f'{name[2:]}.safetensors'
 
 
 def _weights_digest(path, folder):
   """Remembered by the file's place, size and time."""
-  at = path.stat()
-  said = (
-    f'{path.resolve()} {at.st_ino} {at.st_size} {at.st_mtime_ns} '
-    f'{at.st_ctime_ns}'
-  )
-  name = hashlib.sha256(said.encode()).hexdigest()
+  name = hashlib.sha256(files.mark(path).encode()).hexdigest()
   memo = folder / 'weights' / f'{name}.txt'
   if memo.is_file():
     held = memo.read_bytes()
     if len(held) == 64 and not held.strip(b'0123456789abcdef'):
       return held.decode()
-  with path.open('rb') as file:
-    digest = hashlib.file_digest(file, 'sha256').hexdigest()
+  digest = files.sha256(path)
   memo.parent.mkdir(parents=True, exist_ok=True)
-  with atomic.replacing(memo) as temporary:
+  with files.replacing(memo) as temporary:
     temporary.write_text(digest)
   return digest
 

@@ -6,7 +6,6 @@ model finds them free.
 
 import dataclasses
 import functools
-import pathlib
 import types
 from collections.abc import Callable, Generator, Mapping
 from typing import Any, NamedTuple
@@ -15,6 +14,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from etils import epath
 from jaxtyping import Bool, Float
 
 from framebridge_jax.data import tokens
@@ -44,7 +44,7 @@ class Encoder:
     layer: which of the family's layers is kept.
   """
 
-  path: pathlib.Path
+  path: epath.PathLike
   family: str
   network: nn.Module
   tokenizer: tokens.Tokenizer
@@ -58,8 +58,8 @@ class Encoder:
 
 
 def open_encoder(
-  path: pathlib.Path,
-  tokenizer: pathlib.Path,
+  path: epath.PathLike,
+  tokenizer: epath.PathLike,
   *,
   kind: str = '',
   length: int = 0,

@@ -7,7 +7,6 @@ rest is as in transformers and in open_clip.
 
 import functools
 import gzip
-import hashlib
 import json
 import pathlib
 from collections.abc import Callable, Sequence
@@ -15,8 +14,10 @@ from typing import Any, NamedTuple
 
 import sentencepiece
 import tokenizers
+from etils import epath
 from tokenizers import models, normalizers, pre_tokenizers
 
+from framebridge_jax import files
 from framebridge_jax.data import byte_pairs
 
 Split = Callable[[Sequence[str]], list[list[int]]]
@@ -46,7 +47,7 @@ class Splitter(NamedTuple):
   digests: dict[str, str]
 
 
-def open_splitter(path: pathlib.Path, kind: str) -> Splitter:
+def open_splitter(path: epath.PathLike, kind: str) -> Splitter:
   """Opens a tokenizer's file, or the one that a folder holds.
 
   Args:
@@ -56,12 +57,15 @@ def open_splitter(path: pathlib.Path, kind: str) -> Splitter:
   Raises:
     TokenizerError: it is missing, damaged, or of another kind.
   """
-  path = _located(path, kind)
+  if not files.is_local(path):
+    path = epath.Path(path)
+    # What belongs to a file stands beside it.
+    whole = path.is_dir()
+    with files.at_hand(path if whole else path.parent) as folder:
+      return open_splitter(folder if whole else folder / path.name, kind)
+  path = _located(pathlib.Path(path), kind)
   found = KINDS[kind].files[_name_of(path)](path)
-  digests = {
-    file.name: hashlib.sha256(file.read_bytes()).hexdigest()
-    for file in found.files
-  }
+  digests = {file.name: files.sha256(file) for file in found.files}
   begin, end, pad = _ends(path, kind, found.find)
   return Splitter(found.split, begin, end, pad, found.size, digests)
 

@@ -7,12 +7,12 @@ and pads on the right; an empty caption is begin and end alone.
 import dataclasses
 import hashlib
 import json
-import pathlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from absl import logging
+from etils import epath
 from jaxtyping import Bool, Int
 
 from framebridge_jax.data import token_files
@@ -84,7 +84,7 @@ class Tokenizer:
     return Tokens(ids, mask, lengths)
 
 
-def open_tokenizer(path: pathlib.Path, kind: str, length: int) -> Tokenizer:
+def open_tokenizer(path: epath.PathLike, kind: str, length: int) -> Tokenizer:
   """Opens the tokenizer of a checkpoint.
 
   Args:

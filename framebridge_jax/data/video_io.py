@@ -12,7 +12,8 @@ import numpy as np
 from etils import epath
 from PIL import Image
 
-from framebridge_jax.data import atomic, clips
+from framebridge_jax import files
+from framebridge_jax.data import clips
 
 SUFFIXES = ('.mp4', '.webm', '.avi', '.gif', '.mkv', '.mov')
 MAX_PIXELS = 32_000_000
@@ -138,7 +139,7 @@ def writing_mp4(
   Gives a function that adds frames.  The target is replaced at the end; when
   the block raises, or nothing was added, it stays as it was.
   """
-  with atomic.replacing(path) as part, contextlib.ExitStack() as stack:
+  with files.replacing(path) as part, contextlib.ExitStack() as stack:
     opened = []
 
     def add(video):
@@ -184,7 +185,7 @@ def write_gif(path: str | os.PathLike, video: clips.Video, fps: float) -> None:
   """
   first, *rest = [Image.fromarray(frame) for frame in video]
   duration = 10 * max(1, round(100 / fps))
-  with atomic.replacing(path) as part:
+  with files.replacing(path) as part:
     first.save(
       part,
       'gif',

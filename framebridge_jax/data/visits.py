@@ -25,7 +25,8 @@ class Look:
       largest that the clip is long enough for, and given as `stride`.
     flip: whether a window is mirrored, left to right, every other time.
     draw: whether latents are drawn as their encoder says; else their modes.
-    captions: whether one of the clip's captions is drawn and given.
+    text: whether the embedding of a cached clip's caption is given.
+    caption_dropout: share of visits that show the null caption's instead.
   """
 
   size: int
@@ -34,7 +35,8 @@ class Look:
   max_stride: int = 0
   flip: bool = False
   draw: bool = False
-  captions: bool = False
+  text: bool = False
+  caption_dropout: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,8 +92,10 @@ class Visits:
     element = {'video': pixels, 'label': np.int32(record['label'])}
     if look.max_stride > look.stride:
       element['stride'] = np.float32(stride)
-    if look.captions:
-      element['caption'] = np.bytes_(_draw_caption(record, rng).encode())
+    if look.text:
+      dropped = rng.random() < look.caption_dropout
+      text = record['null_text' if dropped else 'text']
+      element['text'] = text.astype(np.float32).reshape(-1)
     return element
 
   def _stride(self, length, rng):
@@ -100,8 +104,3 @@ class Visits:
       return look.stride
     fits = max((length - 1) // (look.frames - 1), look.stride)
     return int(rng.integers(look.stride, min(fits, look.max_stride) + 1))
-
-
-def _draw_caption(record, rng):
-  captions = record.get('captions', (record['caption'],))
-  return captions[rng.integers(len(captions))] if captions else ''

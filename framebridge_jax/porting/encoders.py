@@ -1,10 +1,10 @@
 """Ported encoders: a weight file becomes a network with its parameters."""
 
-import pathlib
 from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax.numpy as jnp
+from etils import epath
 from jaxtyping import PyTree
 
 from framebridge_jax.porting import family, table, weights
@@ -19,7 +19,7 @@ class Encoder(NamedTuple):
 
 
 def load(
-  path: pathlib.Path, want: tuple[str, ...], dtype: Any = jnp.float32
+  path: epath.PathLike, want: tuple[str, ...], dtype: Any = jnp.float32
 ) -> Encoder:
   """Reads a weight file that `--mode=port` wrote.
 
@@ -37,7 +37,7 @@ def load(
 
 
 def peek(
-  path: pathlib.Path, want: tuple[str, ...], dtype: Any = jnp.float32
+  path: epath.PathLike, want: tuple[str, ...], dtype: Any = jnp.float32
 ) -> nn.Module:
   """The network of a weight file, whose numbers are not read.
 

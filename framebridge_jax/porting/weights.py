@@ -7,8 +7,6 @@ a weight file alone rebuilds its model.
 
 import contextlib
 import json
-import os
-import pathlib
 import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -17,9 +15,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import safetensors.numpy
+from etils import epath
 from flax import traverse_util
 
-from framebridge_jax import version
+from framebridge_jax import files, version
 from framebridge_jax.porting import readers
 
 
@@ -46,7 +45,7 @@ class WeightsError(ValueError):
 
 
 def save(
-  path: pathlib.Path,
+  path: epath.PathLike,
   params: Mapping[str, Any],
   config: Mapping[str, Any],
   *,
@@ -69,17 +68,13 @@ def save(
     'version': version.__version__,
     **facts,
   }
-  path.parent.mkdir(parents=True, exist_ok=True)
-  temporary = path.with_name(path.name + '.tmp')
-  try:
-    safetensors.numpy.save_file(arrays, temporary, metadata)
-    os.replace(temporary, path)
-  finally:
-    temporary.unlink(missing_ok=True)
+  epath.Path(path).parent.mkdir(parents=True, exist_ok=True)
+  with files.replacing(path) as part:
+    safetensors.numpy.save_file(arrays, part, metadata)
 
 
 def load(
-  path: pathlib.Path, *, dtype: jax.typing.DTypeLike | None = jnp.float32
+  path: epath.PathLike, *, dtype: jax.typing.DTypeLike | None = jnp.float32
 ) -> Weights:
   """Reads a file that `save` wrote.
 
@@ -101,7 +96,7 @@ def load(
   return Weights(traverse_util.unflatten_dict(flat, sep='/'), config, tables)
 
 
-def config_of(path: pathlib.Path) -> dict[str, Any]:
+def config_of(path: epath.PathLike) -> dict[str, Any]:
   """The config of a file that `save` wrote; no array is read.
 
   Raises:
@@ -113,10 +108,13 @@ def config_of(path: pathlib.Path) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _opened(path):
-  if not path.is_file():
+  if not epath.Path(path).is_file():
     raise WeightsError(f'no weight file at {path}')
   try:
-    with readers.open_safetensors(path) as file:
+    with (
+      files.at_hand(path) as local,
+      readers.open_safetensors(local) as file,
+    ):
       yield file
   except WeightsError:
     raise

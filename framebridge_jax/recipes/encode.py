@@ -41,5 +41,7 @@ def get_config() -> ml_collections.ConfigDict:
   config.length = 0
   config.host = -1  # which host this is; -1: ask JAX
   config.hosts = -1  # of how many
+  config.runner = ''  # of Apache Beam, as DirectRunner; '': this program
+  config.runner_options = ''  # of that runner, as on a command line
   config.verify = False  # compare the cache with its source, write nothing
   return config

@@ -6,9 +6,10 @@ page to fetch anything else.  Every text that comes in is escaped.
 
 import base64
 import dataclasses
-import pathlib
 from collections.abc import Mapping, Sequence
 from html import escape
+
+from etils import epath
 
 from framebridge_jax.report import curves, page
 
@@ -33,8 +34,8 @@ class Example:
   """One sample beside the truth: files of a type in MEDIA."""
 
   label: str
-  ours: pathlib.Path
-  truth: pathlib.Path
+  ours: epath.PathLike
+  truth: epath.PathLike
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -59,7 +60,7 @@ class Report:
   settings: Sequence[str]
   figures: Sequence[Figure]
   loss: Sequence[tuple[int, float]]
-  sheet: pathlib.Path
+  sheet: epath.PathLike
   examples: Sequence[Example]
   notes: Sequence[str]
 
@@ -127,6 +128,7 @@ def _captioned(path, caption, label):
 
 def _media(path, text):
   """An image or video element that carries its file's bytes."""
+  path = epath.Path(path)
   kind = MEDIA.get(path.suffix.lower())
   if kind is None:
     raise ValueError(

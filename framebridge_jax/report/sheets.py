@@ -2,15 +2,16 @@
 
 import dataclasses
 import os
-import pathlib
 from collections.abc import Sequence
 
 import einops
 import jaxtyping
 import numpy as np
+from etils import epath
 from PIL import Image, ImageDraw, ImageFont
 
-from framebridge_jax.data import atomic, clips
+from framebridge_jax import files
+from framebridge_jax.data import clips
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -102,8 +103,8 @@ def strip(video: clips.Video) -> jaxtyping.UInt8[np.ndarray, 'h f*w 3']:
 
 def write_png(path: str | os.PathLike, image: clips.Picture) -> None:
   """Writes the picture; an interrupted write leaves the old file whole."""
-  pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
-  with atomic.replacing(path) as part:
+  epath.Path(path).parent.mkdir(parents=True, exist_ok=True)
+  with files.replacing(path) as part:
     Image.fromarray(image).save(part, format='PNG', optimize=True)
 
 

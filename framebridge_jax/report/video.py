@@ -14,7 +14,8 @@ import numpy as np
 from etils import epath
 from jaxtyping import Array, Float
 
-from framebridge_jax.data import atomic, clips, video_io
+from framebridge_jax import files
+from framebridge_jax.data import clips, video_io
 from framebridge_jax.report import sheets
 
 _SHOWN = 256  # pixels along the side of what is shown
@@ -76,7 +77,7 @@ class Video:
 
   def write_facts(self, path: epath.Path) -> None:
     """Writes what it takes to make the clip again."""
-    with atomic.replacing(path) as part:
+    with files.replacing(path) as part:
       part.write_text(json.dumps(dict(self.facts), indent=2) + '\n')
 
   def _repr_html_(self) -> str:

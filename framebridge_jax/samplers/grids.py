@@ -5,11 +5,11 @@ the host, in float64, so that per-frame plans of progress become per-frame
 plans of time.
 """
 
-import pathlib
 from collections.abc import Callable
 
 import jax
 import numpy as np
+from etils import epath
 
 from framebridge_jax.processes import discrete, sde
 
@@ -206,15 +206,16 @@ def check_times(
 
 
 def _read(path):
-  file = pathlib.Path(path)
+  file = epath.Path(path)
   if not file.is_file():
     raise ValueError(
       f'no file of times at {path!r}; give one: grid=explicit:path=times.txt'
     )
   try:
-    if file.suffix == '.npy':
-      return np.load(file).astype(np.float64)
-    return np.loadtxt(file, dtype=np.float64, ndmin=1)
+    with file.open('rb') as stream:
+      if file.suffix == '.npy':
+        return np.load(stream).astype(np.float64)
+      return np.loadtxt(stream, dtype=np.float64, ndmin=1)
   except (ValueError, EOFError) as error:
     raise ValueError(f'{path} holds no times: {error}') from None
 

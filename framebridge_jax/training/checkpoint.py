@@ -8,8 +8,6 @@ step is named and passed over for the newest whole one.
 
 import contextlib
 import json
-import pathlib
-import shutil
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -17,9 +15,10 @@ from typing import Any
 import jax
 import orbax.checkpoint as ocp
 from absl import logging
+from etils import epath
 from jaxtyping import PyTree
 
-from framebridge_jax import version
+from framebridge_jax import files, version
 from framebridge_jax.training import (
   digests,
   manifests,
@@ -46,7 +45,7 @@ class Checkpointer:
 
   def __init__(
     self,
-    workdir: pathlib.Path,
+    workdir: epath.PathLike,
     *,
     keep: retention.Keep = retention.LAST_TWO,
     verify: bool = True,
@@ -63,7 +62,7 @@ class Checkpointer:
     Raises:
       ValueError: nothing could be saved under such a path.
     """
-    self.folder = workdir.absolute() / 'checkpoints'
+    self.folder = files.absolute(workdir) / 'checkpoints'
     self._verify = verify
     self._read_only = read_only
     if not read_only:
@@ -142,7 +141,8 @@ class Checkpointer:
     }
     self._saving = step
     with self._failures_of(step):
-      if not self.folder.is_dir():  # Orbax would make it anew
+      # Orbax would make it anew; a bucket knows no empty folders.
+      if files.is_local(self.folder) and not self.folder.is_dir():
         raise FileNotFoundError(f'{self.folder} is gone')
       started = self._manager.save(
         step,
@@ -262,7 +262,8 @@ class Checkpointer:
       if not parts:
         return
       for part in parts:
-        shutil.rmtree(part, ignore_errors=True)
+        with contextlib.suppress(OSError):
+          part.rmtree(missing_ok=True)
       time.sleep(_PAUSE)
 
 

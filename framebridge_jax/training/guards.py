@@ -7,12 +7,12 @@ back.
 
 import dataclasses
 import json
-import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from absl import logging
+from etils import epath
 
 HostBatch = Mapping[str, np.ndarray]
 # Opens the batch at a position once more.
@@ -45,7 +45,7 @@ class Guard:
     in_row: skipped steps since the last good one.
   """
 
-  folder: pathlib.Path
+  folder: epath.PathLike
   max_bad_steps: int
   spike: float
   reread: Reread
@@ -90,15 +90,15 @@ class Guard:
           position,
         )
 
-  def _dump(self, step, position, row) -> pathlib.Path:
-    path = self.folder / f'step_{step}_batch_{position}.json'
+  def _dump(self, step, position, row) -> epath.Path:
+    path = epath.Path(self.folder) / f'step_{step}_batch_{position}.json'
     facts = {
       'step': step,
       'batch': position,
       'numbers': {name: str(value) for name, value in row.items()},
       'samples': _describe(self.reread(position)),
     }
-    self.folder.mkdir(exist_ok=True)
+    path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(facts, indent=2) + '\n')
     return path
 
@@ -106,7 +106,7 @@ class Guard:
 def _describe(batch: HostBatch) -> list[dict[str, Any]]:
   """Where each sample of a batch comes from, and what it looks like."""
   video = np.asarray(batch['video'], np.float64)
-  others = {name: x for name, x in batch.items() if name != 'video'}
+  others = {name: x for name, x in batch.items() if np.ndim(x) == 1}
   return [
     {name: np.asarray(x)[i].item() for name, x in others.items()}
     | {

@@ -9,14 +9,22 @@ import pathlib
 import socket
 from collections.abc import Iterator
 
+from absl import logging
+from etils import epath
+
+from framebridge_jax import files
+
 
 class LockedError(ValueError):
   """Another process trains in the workdir."""
 
 
 @contextlib.contextmanager
-def hold(workdir: pathlib.Path) -> Iterator[None]:
+def hold(workdir: epath.PathLike) -> Iterator[None]:
   """Keeps other trainers out while the block runs.
+
+  Buckets know no locks: there a second trainer is not noticed, and a warning
+  says so.
 
   The system lets go of the lock when its holder ends, however it ends; the
   file stays and tells who had it last.
@@ -25,7 +33,13 @@ def hold(workdir: pathlib.Path) -> Iterator[None]:
     LockedError: somebody has it; the message says who.
     ValueError: the workdir cannot be written to.
   """
-  path = workdir / 'lock.json'
+  if not files.is_local(workdir):
+    logging.warning(
+      '%s cannot be locked: see that no other run trains there', workdir
+    )
+    yield
+    return
+  path = pathlib.Path(workdir) / 'lock.json'
   try:
     file = path.open('a+')
   except OSError as error:

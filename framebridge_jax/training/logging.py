@@ -8,13 +8,15 @@ window.
 
 Strict JSON has no word for what is not finite: such numbers are the strings
 'nan', 'inf' and '-inf', which `read` gives back as numbers.
+
+Of a workdir in a bucket the files are kept on this machine and brought there
+once a minute, and before every checkpoint.
 """
 
 import importlib
 import io
 import json
 import math
-import pathlib
 import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -24,13 +26,17 @@ import jax
 import numpy as np
 import tensorboardX
 from clu import metrics as clu_metrics
+from etils import epath
 from PIL import Image
 from tensorboardX.proto import event_pb2, summary_pb2
 
+from framebridge_jax import files
 from framebridge_jax.arrays import Pixels
-from framebridge_jax.data import atomic
 
 _NON_FINITE = {'nan': math.nan, 'inf': math.inf, '-inf': -math.inf}
+STEPS = 'metrics.jsonl'
+_WINDOWS = 'performance.jsonl'
+_SCORES = 'validation.jsonl'
 _RUN_ID = 'wandb_id'
 
 
@@ -52,21 +58,24 @@ class Logger:
   """
 
   def __init__(
-    self, workdir: pathlib.Path, *, first_step: int, wandb: str = ''
+    self, workdir: epath.PathLike, *, first_step: int, wandb: str = ''
   ):
     remote = _import_wandb(wandb) if wandb else None
-    workdir.mkdir(parents=True, exist_ok=True)
-    self.path = workdir / 'metrics.jsonl'
-    self._steps = _Lines(self.path, first_step)
-    self._windows = _Lines(workdir / 'performance.jsonl', first_step)
-    self._scores = _Lines(workdir / 'validation.jsonl', first_step)
+    epath.Path(workdir).mkdir(parents=True, exist_ok=True)
+    self._outbox = files.Outbox(workdir)
+    for name in (STEPS, _WINDOWS, _SCORES, _RUN_ID):
+      self._outbox.fetch(name)
+    folder = self._outbox.folder
+    self._steps = _Lines(folder / STEPS, first_step)
+    self._windows = _Lines(folder / _WINDOWS, first_step)
+    self._scores = _Lines(folder / _SCORES, first_step)
     self._events = tensorboardX.SummaryWriter(
-      str(workdir / 'events'),
+      str(folder / 'events'),
       purge_step=first_step,
       # Without it a restart within the second would write over the old file.
       filename_suffix=f'.{first_step}',
     )
-    self._remote = _Remote(remote, wandb, workdir) if remote else None
+    self._remote = _Remote(remote, wandb, folder) if remote else None
 
   def __enter__(self) -> 'Logger':
     return self
@@ -78,6 +87,11 @@ class Logger:
     self._events.close()
     if self._remote:
       self._remote.finish(failed=exception[0] is not None)
+    self._outbox.close()
+
+  def bring(self, *, now: bool = False) -> None:
+    """Takes the files to a workdir in a bucket, if it is time or `now`."""
+    self._outbox.bring(now=now)
 
   def write(
     self,
@@ -120,6 +134,7 @@ class Logger:
     self._events.flush()
     if self._remote:
       self._remote.log(board, step)
+    self.bring()
 
   def rewind(self, first_step: int) -> None:
     """Drops the lines of steps at or after `first_step`: they come again.
@@ -225,7 +240,7 @@ def means(scalars: Sequence[Mapping[str, float]]) -> dict[str, float]:
     }
 
 
-def read(path: pathlib.Path) -> list[dict[str, Any]]:
+def read(path: epath.PathLike) -> list[dict[str, Any]]:
   """A run's JSON lines; a last line cut short by a kill is left out.
 
   Raises:
@@ -247,13 +262,14 @@ def _parsed(path):
 
 
 def _whole_lines(path):
+  path = epath.Path(path)
   return path.read_text().split('\n')[:-1] if path.exists() else []
 
 
 def _truncate(path, first_step):
   """Leaves the lines of steps before `first_step`, byte for byte."""
   kept = [line for line, x in _parsed(path) if x['step'] < first_step]
-  with atomic.replacing(path) as part:
+  with files.replacing(path) as part:
     part.write_text(''.join(line + '\n' for line in kept))
 
 
@@ -286,6 +302,6 @@ def _import_wandb(project):
 def _run_id(workdir):
   path = workdir / _RUN_ID
   if not path.exists():
-    with atomic.replacing(path) as part:
+    with files.replacing(path) as part:
       part.write_text(uuid.uuid4().hex)
   return path.read_text()

@@ -108,7 +108,7 @@ def train(
     signals.InterruptedRunError: the run was asked to end; its step is saved.
   """
   first = int(state.step)
-  run = _Run(schedule, saving, watch)
+  run = _Run(schedule, saving, watch, logger)
   # The state stays where it was born; the compiler might move it, and compile
   # the next step for the new layout.
   layout = jax.tree.map(lambda x: x.sharding, state)
@@ -159,10 +159,11 @@ def _replaced(batch):
 class _Run:
   """What happens beside the steps."""
 
-  def __init__(self, schedule, saving, watch):
+  def __init__(self, schedule, saving, watch, logger):
     self._schedule = schedule
     self._saving = saving
     self._watch = watch
+    self._logger = logger
     self._saved: int | None = None
     self._recent: list[Mapping[str, float]] = []
 
@@ -219,6 +220,7 @@ class _Run:
   def _save(self, step, state, meter, numbers, *, must):
     checkpointer = self._saving.checkpointer
     taken = [row for row in self._recent if not row['skipped']]
+    self._logger.bring(now=True)  # a checkpoint is not ahead of its log
     with meter.waiting('checkpoint'):
       self._checked(checkpointer.wait)
       try:

@@ -105,7 +105,8 @@ class DenoiserLoss:
   ) -> tuple[Float[Array, ''], step.Scalars]:
     """Loss of a batch of `video` (uint8) and `label`, and its plain MSE.
 
-    A batch may hold the clips' `stride`, which a network can hear.
+    A batch may hold the clips' `stride`, and a vector of their `text`, which a
+    network can hear.
 
     With `time_bins` also `loss_by_time`, see `by_time`.
     """
@@ -127,8 +128,8 @@ class DenoiserLoss:
       ),
       arrays.normal_like(of.prior, z0),
     )
-    if 'stride' in batch:
-      cond = cond._replace(stride=batch['stride'])
+    said = {name: batch[name] for name in _SAID if name in batch}
+    cond = cond._replace(**said)
     zt = sde.perturb(process, z0, prior, t, arrays.normal_like(of.noise, z0))
     seen = denoiser.Given(prior, cond, arrays.normal_like(of.view, z0))
     answer = self.denoiser(params, zt, t, seen)
@@ -250,5 +251,8 @@ class ReaderLoss:
     right = jnp.argmax(logits, axis=-1) == batch['label']
     return jnp.mean(loss), {'accuracy': jnp.mean(right.astype(jnp.float32))}
 
+
+# What a batch may say besides the class, see `latte.Cond`.
+_SAID = ('stride', 'text')
 
 LOSS_WEIGHTS = {'snr': SnrWeight, 'own_target': OwnTarget}

@@ -6,11 +6,11 @@ It is written in the same commit as the arrays, in the thread that saves them.
 import asyncio
 import dataclasses
 import json
-import pathlib
 from collections.abc import Mapping
 from typing import Any
 
 import orbax.checkpoint as ocp
+from etils import epath
 from jaxtyping import PyTree
 from orbax.checkpoint import checkpoint_args
 
@@ -63,13 +63,13 @@ class SaveDigests(ocp.args.CheckpointArgs):
   record: Mapping[str, Any]
 
 
-def read(step_folder: pathlib.Path) -> Manifest:
+def read(step_folder: epath.PathLike) -> Manifest:
   """The manifest of a step.
 
   Raises:
     DamagedError: there is none, or it is not as it was written.
   """
-  path = step_folder / 'digests' / _FILE
+  path = epath.Path(step_folder) / 'digests' / _FILE
   try:
     manifest = json.loads(path.read_text())
     content = {name: manifest[name] for name in ('arrays', 'record')}
@@ -82,7 +82,7 @@ def read(step_folder: pathlib.Path) -> Manifest:
 
 
 def compare(
-  manifest: Manifest, like: PyTree, path: pathlib.Path, *, branch: str = ''
+  manifest: Manifest, like: PyTree, path: epath.PathLike, *, branch: str = ''
 ) -> None:
   """Compares names, shapes and types of arrays; nothing is read.
 

@@ -1,9 +1,11 @@
 """A profiler trace of some steps of training, as a config asks for it."""
 
-import pathlib
 import re
 
 import jax
+from etils import epath
+
+from framebridge_jax import files
 
 
 class Window:
@@ -14,9 +16,10 @@ class Window:
   so that the trace holds these steps' work whole and no other's.
   """
 
-  def __init__(self, workdir: pathlib.Path, *, start: int, stop: int):
+  def __init__(self, workdir: epath.PathLike, *, start: int, stop: int):
     self.steps = range(start, stop)
-    self._folder = workdir / 'profile'
+    self._workdir = workdir
+    self._outbox: files.Outbox | None = None
     self._annotation: jax.profiler.StepTraceAnnotation | None = None
     self._tracing = self._traced = False
 
@@ -27,7 +30,9 @@ class Window:
     elif not self._traced:
       if not self._tracing:
         _wait()
-        jax.profiler.start_trace(self._folder)
+        # The profiler writes to this machine's disk alone.
+        self._outbox = files.Outbox(self._workdir)
+        jax.profiler.start_trace(self._outbox.folder / 'profile')
         self._tracing = True
       # Gives the viewer the step's borders and number.
       annotation = jax.profiler.StepTraceAnnotation('train', step_num=step)
@@ -48,9 +53,11 @@ class Window:
       self._tracing, self._traced = False, True
       _wait()
       jax.profiler.stop_trace()
+      if self._outbox:
+        self._outbox.close()
 
 
-def parse(text: str, workdir: pathlib.Path) -> Window | None:
+def parse(text: str, workdir: epath.PathLike) -> Window | None:
   """The window of a text such as `100:105`; None of an empty one.
 
   Nothing is written yet.

@@ -6,14 +6,16 @@
 
 import itertools
 import json
-import pathlib
 from collections.abc import Iterable
 
 import jax
 import jax.numpy as jnp
 import orbax.checkpoint as ocp
 from absl import logging
+from etils import epath
 from jaxtyping import PyTree
+
+from framebridge_jax import files
 
 
 class NonFiniteStateError(ValueError):
@@ -31,28 +33,29 @@ def finite(tree: PyTree) -> bool:
   )
 
 
-def keep_bad(workdir: pathlib.Path, state: PyTree, step: int) -> pathlib.Path:
+def keep_bad(workdir: epath.PathLike, state: PyTree, step: int) -> epath.Path:
   """Saves a broken state; returns where."""
-  path = _free(workdir / 'bad' / str(step))
+  path = _free(files.absolute(workdir) / 'bad' / str(step))
   with ocp.StandardCheckpointer() as checkpointer:
     checkpointer.save(path, state)
   return path
 
 
-def set_aside(steps: Iterable[pathlib.Path]) -> None:
+def set_aside(steps: Iterable[epath.PathLike]) -> None:
   """Moves folders `checkpoints/STEP` to `damaged/STEP` beside it."""
-  for path in steps:
+  for path in map(epath.Path, steps):
     target = _free(path.parents[1] / 'damaged' / path.name)
     target.parent.mkdir(exist_ok=True)
     path.rename(target)
     logging.warning('Moved the damaged step %s to %s', path.name, target)
 
 
-def set_aside_metrics(checkpoints: pathlib.Path) -> None:
+def set_aside_metrics(checkpoints: epath.PathLike) -> None:
   """Moves what Orbax could not read of `train.best` to `damaged/STEP.metrics`.
 
   It would refuse to open any step then.  The step stays, and is not the best.
   """
+  checkpoints = epath.Path(checkpoints)
   for path in checkpoints.glob('*/metrics/metrics'):
     try:
       json.loads(path.read_text())

@@ -1,6 +1,5 @@
 """Reading checkpoints back, held against their manifests."""
 
-import pathlib
 from collections.abc import Callable
 from typing import NamedTuple, TypeVar
 
@@ -53,7 +52,7 @@ def newest_whole(
     NoCheckpointError: nothing was committed, or all of it is damaged.
     OtherModelError: of `read`; it is no damage.
   """
-  folder = pathlib.Path(manager.directory)
+  folder = manager.directory
   damaged = {}
   for step in sorted(manager.all_steps(), reverse=True):
     try:
@@ -94,7 +93,7 @@ def state(
     DamagedError: it is not as it was saved; Orbax may raise other errors.
     OtherModelError: it has other arrays.
   """
-  folder = pathlib.Path(manager.directory) / str(step)
+  folder = manager.directory / str(step)
   manifest = manifests.read(folder)
   manifests.compare(manifest, like, folder)
   read = manager.restore(
@@ -122,7 +121,7 @@ def average(
   Raises:
     DamagedError, OtherModelError: as of `state`.
   """
-  folder = pathlib.Path(manager.directory) / str(step)
+  folder = manager.directory / str(step)
   manifest = manifests.read(folder)
   item = {'ema': {name: wanted}}
   manifests.compare(manifest, item, folder, branch=f'ema/{name}/')

@@ -2,10 +2,10 @@
 
 import dataclasses
 import math
-import pathlib
 from collections.abc import Mapping
 
 from absl import logging
+from etils import epath
 from orbax.checkpoint import checkpoint_managers as policies
 
 
@@ -45,8 +45,9 @@ class Keep:
     return value if math.isfinite(value) else math.inf
 
 
-def warn_of_strangers(folder: pathlib.Path) -> None:
+def warn_of_strangers(folder: epath.PathLike) -> None:
   """Tells once what lies among the checkpoints and is none."""
+  folder = epath.Path(folder)
   if not folder.is_dir():
     return
   strange = [
@@ -62,7 +63,7 @@ def warn_of_strangers(folder: pathlib.Path) -> None:
     )
 
 
-def refuse_patterns(folder: pathlib.Path) -> None:
+def refuse_patterns(folder: epath.PathLike) -> None:
   """Refuses a path that Orbax would take for a pattern of paths.
 
   It writes there, and does not find again what it wrote.

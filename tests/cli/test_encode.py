@@ -4,13 +4,16 @@ The autoencoder is tiny and random, the clips are moving digits.
 """
 
 import json
+import re
 import signal
 import subprocess
 import time
 
 import autoencoders
+import caption_readers
 import numpy as np
 import pytest
+import token_kits
 
 import commands as cli
 from framebridge_jax.data import codec, latents
@@ -18,10 +21,14 @@ from framebridge_jax.data import codec, latents
 
 @pytest.fixture(scope='module')
 def words(tmp_path_factory, cache):
-  path = tmp_path_factory.mktemp('encode') / 'vae.safetensors'
-  autoencoders.save(path)
+  folder = tmp_path_factory.mktemp('encode')
+  autoencoders.save(folder / 'vae.safetensors')
+  caption_readers.save(folder / 't5.safetensors', 't5')
   return {
-    'autoencoder': path,
+    'autoencoder': folder / 'vae.safetensors',
+    'encoder': folder / 't5.safetensors',
+    'tokenizer': token_kits.t5(folder),
+    'length': 4,
     'dataset': 'moving_digits',
     'cache_dir': cache,
     'data__size': 32,
@@ -65,6 +72,32 @@ def test_three_kills_change_nothing(encoded, words, tmp_path):
   assert done.returncode == 0, done.stderr
   for path in sorted(encoded.glob('*.array_record')):
     assert (tmp_path / 'latents' / path.name).read_bytes() == path.read_bytes()
+
+
+@pytest.mark.slow
+def test_two_hosts_at_once_write_what_one_writes(encoded, words, tmp_path):
+  hosts = [
+    subprocess.Popen(
+      cli.command('encode', tmp_path / 'latents', **words, host=i, hosts=2),
+      cwd=cli.ROOT,
+      env=cli.environment(),
+      stderr=subprocess.PIPE,
+      text=True,
+    )
+    for i in range(2)
+  ]
+  said = [host.communicate(timeout=300)[1] for host in hosts]
+  assert [host.returncode for host in hosts] == [0, 0], said
+  for i, text in enumerate(said):
+    written = re.findall(r'Wrote train-(\d+)-of-00006', text)
+    assert [int(number) for number in written] == [i, i + 2, i + 4]
+  for path in sorted(encoded.glob('*.array_record')):
+    assert (tmp_path / 'latents' / path.name).read_bytes() == path.read_bytes()
+  manifests = [
+    json.loads((folder / 'train.json').read_text())
+    for folder in (encoded, tmp_path / 'latents')
+  ]
+  assert manifests[0] == manifests[1]
 
 
 def test_a_killed_encoding_is_gone_on_with_and_verifies(encoded, words):
@@ -115,13 +148,27 @@ def test_a_cache_of_something_else_is_told(encoded, words):
   assert "keep: 'moments', now 'mode'" in done.stderr
 
 
-def test_a_run_trains_on_a_cache_and_shows_what_it_makes(
+HEARS_TEXT = """
+import runpy
+
+def get_config():
+  config = runpy.run_path('configs/quickstart.py')['get_config']()
+  config = config.unlock()
+  config.model.text_width = 4 * 16  # tokens times width
+  return config
+"""
+
+
+def test_a_run_trains_on_a_cache_and_hears_its_captions(
   encoded, words, tmp_path
 ):
+  recipe = tmp_path / 'hears.py'
+  recipe.write_text(HEARS_TEXT)
   done = cli.call(
     'train',
     tmp_path / 'run',
     **cli.train_words(
+      config=recipe,
       dataset='latents',
       data_dir=encoded,
       data__draw=True,

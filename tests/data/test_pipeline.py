@@ -27,7 +27,14 @@ def make_source(num_clips=NUM_CLIPS):
     video = np.full((LENGTH, 2, 2, 3), i, np.uint8)
     video[:, 0, 0, 0] = np.arange(LENGTH)
     records.append(
-      {'video': clips.Decoded(video), 'label': i, 'caption': '', 'name': ''}
+      {
+        'video': clips.Decoded(video),
+        'label': i,
+        'caption': '',
+        'name': '',
+        'text': np.full((2, 3), 1 + i, np.float16),
+        'null_text': np.zeros((2, 3), np.float16),
+      }
     )
   names = tuple(str(i) for i in range(num_clips))
   return sources.Source(records=records, class_names=names)
@@ -90,7 +97,13 @@ def everything():
       {'a': damaged(9, 3, 4), 'b': make_source(2)}, (3.0, 1.0)
     ),
     'look': visits.Look(
-      size=2, frames=3, stride=1, max_stride=4, flip=True, captions=True
+      size=2,
+      frames=3,
+      stride=1,
+      max_stride=4,
+      flip=True,
+      text=True,
+      caption_dropout=0.5,
     ),
     'max_bad_fraction': 0.2,
   }

@@ -1,6 +1,5 @@
 """The cache of embeddings: what is computed, kept, told apart and mended."""
 
-import hashlib
 import os
 import subprocess
 import sys
@@ -14,6 +13,7 @@ import pytest
 import safetensors.numpy
 import token_kits
 
+from framebridge_jax import files
 from framebridge_jax.data import text, text_encoders
 from framebridge_jax.porting import encoders, weights
 
@@ -222,13 +222,14 @@ def test_the_weights_are_hashed_once_as_long_as_they_stay(
   path = tmp_path / 'mine.safetensors'
   raw = readers[0].read_bytes()
   path.write_bytes(raw)
-  hashed, digest = [], hashlib.file_digest
+  hashed, digest = [], files.sha256
 
-  def noted(file, kind):
-    hashed.append(file.name)
-    return digest(file, kind)
+  def noted(file):
+    if file == path:
+      hashed.append(file)
+    return digest(file)
 
-  monkeypatch.setattr(hashlib, 'file_digest', noted)
+  monkeypatch.setattr(files, 'sha256', noted)
   marks = []
   for _ in range(2):
     encoder = text_encoders.open_encoder(path, readers[1], length=LENGTH)

@@ -244,7 +244,7 @@ def test_a_file_of_pieces_that_were_broken_off_is_not_left_behind(tmp_path):
   with pytest.raises(KeyboardInterrupt), video_io.writing_mp4(path, 8) as add:
     add(np.zeros((2, 16, 16, 3), np.uint8))
     raise KeyboardInterrupt
-  with pytest.raises(ValueError, match='there is no frame'):
-    with video_io.writing_mp4(path, 8):
-      pass
+  nothing = pytest.raises(ValueError, match='there is no frame')
+  with nothing, video_io.writing_mp4(path, 8):
+    pass
   assert not list(tmp_path.iterdir())

@@ -43,7 +43,7 @@ def test_a_visit_shows_a_window_of_the_clip():
       0,
     ]
     assert 'stride' not in element
-    assert 'caption' not in element
+    assert 'text' not in element
 
 
 def test_a_stride_is_drawn_and_given():
@@ -79,16 +79,22 @@ def test_every_other_window_is_mirrored():
   assert 105 < mirrored < 195  # 5 std
 
 
-def test_a_caption_is_drawn_each_visit():
-  records = make_records(3)
-  records[0]['captions'] = ('one', 'zwölf', '')
-  records[1]['captions'] = ()
-  records[2]['caption'] = 'alone'
-  said = [x['caption'].decode() for x in visit(450, records, captions=True)]
-  assert set(said[1::3]) == {''}
-  assert set(said[2::3]) == {'alone'}
-  counts = [said[::3].count(text) for text in ('one', 'zwölf', '')]
-  np.testing.assert_allclose(counts, 50, atol=29)  # 5 std
+@pytest.mark.parametrize('share', [0.0, 0.25, 1.0])
+def test_a_share_of_visits_hears_the_null_caption(share):
+  """One vector a clip, tokens behind each other, float32."""
+  records = make_records(2)
+  for i, record in enumerate(records):
+    record['text'] = np.arange(6, dtype=np.float16).reshape(2, 3) + 10 * i
+    record['null_text'] = np.full((2, 3), -1, np.float16)
+  dropped = 0
+  for element in visit(400, records, text=True, caption_dropout=share):
+    assert element['text'].dtype == np.float32
+    null = bool((element['text'] == -1).all())
+    own = np.arange(6) + 10 * element['label']
+    assert null or np.array_equal(element['text'], own)
+    dropped += null
+  spread = 5 * np.sqrt(400 * share * (1 - share))
+  assert abs(dropped - 400 * share) <= spread
 
 
 def test_a_clip_that_is_replaced_is_drawn_for_anew():

@@ -5,6 +5,7 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import PIL
 import ports
 import pytest
 
@@ -77,10 +78,12 @@ def test_a_side_that_grows_is_not_blurred(line):
   np.testing.assert_allclose(got, clip_pixels.resize(alone, 28), atol=1e-6)
 
 
+# Before release 13 Pillow resized 17 pixels otherwise; the others alike.
+OTHERWISE = ('36x17',) if int(PIL.__version__.split('.')[0]) < 13 else ()
 PICTURES = sorted(
   name.removeprefix('image_')
   for name in _golden('clip_pictures')
-  if name.startswith('image_')
+  if name.startswith('image_') and not name.endswith(OTHERWISE)
 )
 
 

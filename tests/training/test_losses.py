@@ -39,6 +39,15 @@ class SaysStride(nn.Module):
     return jnp.broadcast_to(stride, z.shape)
 
 
+class SaysText(nn.Module):
+  """Answers with the sum of the text that it hears, and no motion."""
+
+  @nn.compact
+  def __call__(self, z, t, cond):
+    text = cond.text.sum(-1).astype(z.dtype)[:, None, None, None, None]
+    return jnp.broadcast_to(text, z.shape)
+
+
 class SaysLabel(nn.Module):
   """Answers with the label that it sees, and no motion."""
 
@@ -254,3 +263,16 @@ def test_noise_of_the_condition_is_in_the_prior_and_the_image_alone():
   np.testing.assert_allclose(z[:, 0], grey, rtol=1e-6)
   (_, _, prior, _), _, _ = _watched(times=times.Ptss(p_end=1.0))
   np.testing.assert_allclose(prior, grey, rtol=1e-6)
+
+
+def test_a_network_hears_each_clip_s_own_text():
+  """With answers of 1 and 2 for motion, errors are as of strides 1 and 2."""
+  batch = toy_losses.make_batch(2)
+  text = jnp.array([[0.25, 0.75], [0.5, 1.5]])
+  told, _ = toy_losses.make(SaysText())(
+    {}, batch | {'text': text}, toy_losses.keys(2)
+  )
+  want, _ = toy_losses.make(SaysStride())(
+    {}, batch | {'stride': jnp.array([1.0, 2.0])}, toy_losses.keys(2)
+  )
+  assert float(told) == float(want)

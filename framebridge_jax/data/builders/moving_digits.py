@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from framebridge_jax.data import clips, digit_world
+from framebridge_jax.data.builders import preparing
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)
@@ -54,11 +55,11 @@ def open_records(
 ) -> 'Records':
   """Prepares the data set unless that was done before, and opens a split.
 
-  Preparing writes to a directory of its own, renamed when complete: after an
-  interruption it begins anew.
+  See `preparing.prepared`.
   """
-  builder = MovingDigits(config=config, data_dir=os.fspath(data_dir))
-  builder.download_and_prepare()
+  builder = preparing.prepared(
+    lambda folder: MovingDigits(config=config, data_dir=folder), data_dir
+  )
   return Records(builder.as_data_source(split), config.world.frames)
 
 

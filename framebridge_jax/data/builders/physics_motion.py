@@ -24,6 +24,7 @@ from framebridge_jax.data.builders import (
   physics_pool,
   physics_render,
   physics_scenes,
+  preparing,
 )
 
 CLASS_NAMES = physics_scenes.CLASS_NAMES
@@ -104,8 +105,7 @@ def open_records(
 ) -> 'Records':
   """Prepares the data set unless that was done before, and opens a split.
 
-  Preparing writes to a directory of its own, renamed when complete: after an
-  interruption it begins anew.
+  See `preparing.prepared`.
 
   Args:
     config: Made by `make_config`.
@@ -121,12 +121,13 @@ def open_records(
     physics_pool.WorkerError: A process that rendered was ended.
   """
   _check_split(split)
-  builder = PhysicsMotion(
-    config=config,
-    data_dir=os.fspath(data_dir),
-    workers=workers or os.cpu_count() or 1,
+  workers = workers or os.cpu_count() or 1
+  builder = preparing.prepared(
+    lambda folder: PhysicsMotion(
+      config=config, data_dir=folder, workers=workers
+    ),
+    data_dir,
   )
-  builder.download_and_prepare()
   return Records(builder.as_data_source(split), config.frames, split)
 
 

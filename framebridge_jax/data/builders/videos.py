@@ -52,7 +52,7 @@ from absl import logging
 from etils import epath
 
 from framebridge_jax.data import overview
-from framebridge_jax.data.builders import video_records
+from framebridge_jax.data.builders import preparing, video_records
 
 NAMED = 20  # of what is lost, that are named one by one
 
@@ -102,15 +102,13 @@ def open_records(
 ) -> video_records.Records:
   """Prepares a data set unless that was done before, and opens a split.
 
-  Preparing writes to a directory of its own, renamed when complete: after an
-  interruption it begins anew.
-
   Raises:
     ValueError: There is no such split, or it cannot be prepared: the folder is
       not what the data set wants, or too many files are damaged.
   """
-  builder = builder_class(config=config, data_dir=os.fspath(data_dir))
-  builder.download_and_prepare()
+  builder = preparing.prepared(
+    lambda folder: builder_class(config=config, data_dir=folder), data_dir
+  )
   known = sorted(builder.info.splits)
   if split not in known:
     raise ValueError(
