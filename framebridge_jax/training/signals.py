@@ -23,7 +23,9 @@ class Requests:
   """Holds SIGTERM and SIGINT back while the block runs.
 
   A second signal changes nothing: the save that the first one asked for goes
-  on to its end.  Outside the main thread nothing is held back.
+  on to its end.  When the block ends with `InterruptedRunError`, signals stay
+  ignored, for a second one on the process's way out would change its exit
+  code.  Outside the main thread nothing is held back.
 
   Attributes:
     received: the first signal's number, None before it.
@@ -39,9 +41,10 @@ class Requests:
         self._before[number] = signal.signal(number, self._note)
     return self
 
-  def __exit__(self, *exception) -> None:
+  def __exit__(self, kind: type | None, *exception) -> None:
+    ending = kind is not None and issubclass(kind, InterruptedRunError)
     for number, handler in self._before.items():
-      signal.signal(number, handler)
+      signal.signal(number, signal.SIG_IGN if ending else handler)
 
   def _note(self, number: int, frame: FrameType | None) -> None:
     del frame

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -55,3 +57,24 @@ def test_another_thread_than_the_main_one_holds_nothing_back():
 def test_the_exit_code_is_the_shell_s():
   assert signals.InterruptedRunError('x', signal.SIGTERM).exit_code == 143
   assert signals.InterruptedRunError('x', signal.SIGINT).exit_code == 130
+
+
+def test_on_the_way_out_of_an_ended_run_signals_are_ignored():
+  """In a process of its own: Python's own end would kill with the default."""
+  said = subprocess.run(
+    [
+      sys.executable,
+      '-c',
+      'import os, signal\n'
+      'from framebridge_jax.training import signals\n'
+      'try:\n'
+      '  with signals.Requests():\n'
+      '    raise signals.InterruptedRunError("", signal.SIGTERM)\n'
+      'except signals.InterruptedRunError as error:\n'
+      '  os.kill(os.getpid(), signal.SIGTERM)\n'
+      '  os.kill(os.getpid(), signal.SIGINT)\n'
+      '  raise SystemExit(error.exit_code)\n',
+    ],
+    check=False,
+  )
+  assert said.returncode == 143
