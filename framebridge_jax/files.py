@@ -26,6 +26,17 @@ def is_local(path: epath.PathLike) -> bool:
   return '://' not in os.fspath(epath.Path(path))
 
 
+def is_file(path: epath.PathLike) -> bool:
+  """Whether it can be read to its end: no folder, no pipe, no dead link."""
+  path = epath.Path(path)
+  return (pathlib.Path(path) if is_local(path) else path).is_file()
+
+
+def real(path: epath.PathLike) -> str:
+  """The path without links, of which a bucket has none."""
+  return os.fspath(pathlib.Path(path).resolve() if is_local(path) else path)
+
+
 def absolute(path: epath.PathLike) -> epath.Path:
   """The path from the root; an address is one already."""
   return epath.Path(path).resolve() if is_local(path) else epath.Path(path)

@@ -145,7 +145,7 @@ def _direct_and_below(folder):
   if not folder.is_dir():
     kind = 'a file' if folder.exists() else 'missing'
     raise ValueError(f'{folder} is {kind}; give a folder of videos')
-  direct = _videos_in(folder)
+  direct = [path for path in _videos_in(folder) if not path.is_dir()]
   below = [
     (child.name, path)
     for child in _visible(folder)
@@ -160,10 +160,11 @@ def _visible(folder):
 
 
 def _videos_in(folder):
+  """What is named like a video; decoding tells of what is none."""
   return [
     path
     for path in _visible(folder)
-    if path.is_file() and path.suffix.lower() in video_io.SUFFIXES
+    if path.suffix.lower() in video_io.SUFFIXES
   ]
 
 
@@ -186,6 +187,8 @@ def _decode_all(folder, paths, size, cache) -> list[int | str]:
 
 
 def _cached(folder, path, size, cache) -> pathlib.Path:
+  if not files.is_file(path):
+    return cache / 'no_file.npy'  # never written: decoding refuses it
   stat = path.stat()
   made_from = (
     CACHE_VERSION,
@@ -269,4 +272,4 @@ def _split_one(clip, split, min_frames):
 
 
 def _digest(name):
-  return hashlib.sha256(name.encode()).digest()
+  return hashlib.sha256(os.fsencode(name)).digest()

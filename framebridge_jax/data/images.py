@@ -9,6 +9,7 @@ import numpy as np
 from etils import epath
 from PIL import Image, ImageOps
 
+from framebridge_jax import files
 from framebridge_jax.data import clips
 
 MAX_PIXELS = 32_000_000
@@ -33,7 +34,7 @@ def read_image(path: str | os.PathLike) -> clips.Picture:
       (found before decoding), or holds 32-bit samples.
   """
   path = epath.Path(path)
-  if not path.is_file():
+  if not files.is_file(path):
     raise ImageError(f'{path} is no file; give the path of an image')
   try:
     with path.open('rb') as file:

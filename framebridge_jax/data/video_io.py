@@ -50,9 +50,13 @@ def iter_frames(path: str | os.PathLike) -> Iterator[clips.Picture]:
     VideoError: The path is no file, or see `decode`.
   """
   path = epath.Path(path)
-  if not path.is_file():
+  if not files.is_file(path):
     raise VideoError(f'{path} is no file; give the path of a video')
-  with path.open('rb') as file:
+  try:
+    file = path.open('rb')
+  except OSError as error:
+    raise VideoError(f'{path} cannot be read: {error.strerror}') from error
+  with file:
     yield from map(upright, decode(file, str(path)))
 
 

@@ -118,6 +118,28 @@ def test_bad_files_are_skipped_named_and_counted(shorts, home, caplog):
   assert 'MORE THAN HALF' not in caplog.text
 
 
+def test_what_is_only_named_like_a_video_is_told_and_waited_for_never(
+  shorts, home, caplog
+):
+  (home / 'a').mkdir()
+  copy_some(shorts, home / 'a', 4)
+  os.mkfifo(home / 'a' / 'pipe.mp4')
+  (home / 'a' / 'dead.mp4').symlink_to('nowhere')
+  (home / 'a' / 'ring.mp4').symlink_to('ring.mp4')
+  (home / 'a' / 'folder.mp4').mkdir()
+  odd = os.fsdecode(b'caf\xe9.mp4')
+  (home / 'a' / '00.mp4').rename(home / 'a' / odd)
+  with absl_propagates():
+    found = [
+      names(open_split(home, split, min_frames=1))
+      for split in ('train', 'test')
+    ]
+  assert f'a/{odd}' in sum(found, [])
+  for name in ('pipe', 'dead', 'ring', 'folder'):
+    assert f'{home}/a/{name}.mp4 is no file' in caplog.text
+  assert '4 of 8 videos are usable' in caplog.text
+
+
 def test_losing_most_of_a_folder_is_said_loudly(shorts, home, caplog):
   copy_some(shorts, home, 3)
   with absl_propagates():

@@ -13,7 +13,11 @@ from framebridge_jax.cli import supervise
 
 
 @pytest.mark.parametrize(
-  ('number', 'code'), [(signal.SIGTERM, 143), (signal.SIGINT, 130)]
+  ('number', 'code'),
+  [
+    (signal.SIGTERM, 143),
+    pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow),
+  ],
 )
 def test_a_request_to_end_saves_the_step_it_meets(
   tmp_path, number, code, trial
@@ -121,7 +125,9 @@ exit(1 if tries < 12 else 0)
   assert waits == [1, 1, 2, 1, 2, 1, 2, 1, 2, 1, 2, 1]
 
 
-@pytest.mark.parametrize('code', [0, 2, 3, 4])
+@pytest.mark.parametrize(
+  'code', [0, *(pytest.param(x, marks=pytest.mark.slow) for x in (2, 3)), 4]
+)
 def test_what_a_second_try_would_not_change_is_not_tried_again(tmp_path, code):
   child = f'print("try", file=open({str(tmp_path / "tries")!r}, "a"))'
   got, _, _ = harm.end(_supervise(tmp_path, f'{child}; exit({code})'))

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from etils import epath
 
+from framebridge_jax import files
 from framebridge_jax.data import pictures, video_io
 from framebridge_jax.data.builders import video_records, videos
 
@@ -23,20 +24,39 @@ def want(folder: epath.Path, *names: str, download: str) -> None:
     )
 
 
-def clips_below(folder: epath.Path) -> Iterator[epath.Path]:
+def clips_below(
+  folder: epath.Path, above: frozenset[str] = frozenset()
+) -> Iterator[epath.Path]:
   """Video files and folders of pictures, at any depth, in order of names.
 
-  A folder that holds a picture is a clip and is not looked into further.
-  Hidden entries do not count.
+  A folder that holds a picture is a clip and is not looked into further.  So
+  is an empty one that is named like a video, and reading it fails.  Hidden
+  entries, and links to a folder `above`, do not count.
   """
+  above |= {files.real(folder)}
   for path in entries(folder):
+    named = path.suffix.lower() in video_io.SUFFIXES
     if not path.is_dir():
-      if path.suffix.lower() in video_io.SUFFIXES:
+      if named:
         yield path
-    elif any(map(is_picture, entries(path))):
+    elif files.real(path) in above:
+      continue
+    elif any(map(is_picture, held := entries(path))) or (named and not held):
       yield path
     else:
-      yield from clips_below(path)
+      yield from clips_below(path, above)
+
+
+def files_below(
+  folder: epath.Path, above: frozenset[str] = frozenset()
+) -> Iterator[epath.Path]:
+  """All there is but folders, in order of names; loops are not followed."""
+  above |= {files.real(folder)}
+  for path in entries(folder):
+    if not path.is_dir():
+      yield path
+    elif files.real(path) not in above:
+      yield from files_below(path, above)
 
 
 def entries(folder: epath.Path) -> list[epath.Path]:
@@ -107,8 +127,10 @@ def read_file(path: epath.Path) -> bytes:
   """The bytes of a file that a record can hold.
 
   Raises:
-    video_io.VideoError: It is larger.
+    video_io.VideoError: It is larger, or no file.
   """
+  if not files.is_file(path):
+    raise video_io.VideoError(f'{path} is no file; give the path of a video')
   size = path.stat().length
   if size > video_records.MAX_BYTES:
     raise video_io.VideoError(
@@ -119,8 +141,14 @@ def read_file(path: epath.Path) -> bytes:
 
 
 def read_folder(path: epath.Path) -> bytes:
-  """The pictures of a folder, packed in the order of their numbers."""
+  """The pictures of a folder, packed in the order of their numbers.
+
+  Raises:
+    video_io.VideoError: There is none.
+  """
   frames = sorted(filter(is_picture, entries(path)), key=in_order)
+  if not frames:
+    raise video_io.VideoError(f'{path} is a folder without a picture')
   return pictures.pack((frame.name, frame.read_bytes()) for frame in frames)
 
 

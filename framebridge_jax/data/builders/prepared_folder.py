@@ -25,6 +25,7 @@ import tarfile
 import tensorflow_datasets as tfds
 from etils import epath
 
+from framebridge_jax import files
 from framebridge_jax.data.builders import listing, tar_shards, videos
 
 TABLES = ('captions.csv', 'captions.jsonl')
@@ -36,9 +37,11 @@ TEST_SHARE = 0.1
 def make_config(*, folder: str, max_bad_fraction: float) -> videos.Config:
   """Names a folder by all that is in it: after a change it is another one."""
   content = hashlib.sha256()
-  for path in _everything(epath.Path(folder)):
-    stat = path.stat()
-    content.update(os.fsencode(f'{path} {stat.length} {stat.mtime}\n'))
+  at = epath.Path(folder)
+  for path in listing.files_below(at) if at.is_dir() else ():
+    stat = path.stat() if files.is_file(path) else None
+    mark = f'{stat.length} {stat.mtime}' if stat else 'no file'
+    content.update(os.fsencode(f'{path} {mark}\n'))
   return videos.Config(
     name=f'content_{content.hexdigest()[:16]}',
     folder=folder,
@@ -97,6 +100,9 @@ def _in_shards(place, folder, lost):
     if shard.suffix.lower() != '.tar':
       continue
     name = shard.relative_to(folder).as_posix()
+    if not files.is_file(shard):
+      lost[name] = 'is no file'
+      continue
     try:
       for sample in tar_shards.samples(shard):
         item = videos.Item(
@@ -171,17 +177,6 @@ def _rows(path):
     raise ValueError(
       f'{path} has a row without file and caption ({error!r}); mend it'
     ) from None
-
-
-def _everything(folder):
-  """All files below, in order of names."""
-  if not folder.is_dir():
-    return
-  for path in listing.entries(folder):
-    if path.is_dir():
-      yield from _everything(path)
-    else:
-      yield path
 
 
 BUILDER = PreparedFolder

@@ -53,6 +53,29 @@ def test_sub_folders_are_classes_at_any_depth(write, film, opened):
   assert len(both['test']) == 1
 
 
+def test_what_is_only_named_like_a_video_is_told_once(write, film, opened):
+  good = [f'train/waves/{i}.mp4' for i in range(2)] + ['test/waves/2.mp4']
+  folder = write({name: film() for name in good})
+  waves = folder / 'train' / 'waves'
+  os.mkfifo(waves / 'pipe.mp4')
+  os.mkfifo(folder / 'train' / 'pipe.tar')
+  (waves / 'dead.mp4').symlink_to('nowhere')
+  (waves / 'ring.mp4').symlink_to('ring.mp4')
+  (waves / 'again').symlink_to('..')
+  (waves / 'folder.mp4').mkdir()
+  found, lost = {}, {}
+  for split in ('train', 'test'):
+    records = opened(prepared_folder, folder, split, bad=0.9)
+    found |= {records[i]['name']: 0 for i in range(len(records))}
+    lost |= records.skipped
+  assert sorted(found) == sorted(good)
+  assert sorted(lost) == ['train/pipe.tar'] + [
+    f'train/waves/{name}.mp4' for name in ('dead', 'folder', 'pipe', 'ring')
+  ]
+  for name in ('dead', 'pipe', 'ring'):
+    assert lost[f'train/waves/{name}.mp4'].count('is no file') == 1
+
+
 def test_a_tenth_is_held_out_and_new_videos_move_no_old_one(
   write, film, opened
 ):
