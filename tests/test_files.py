@@ -112,5 +112,6 @@ HERE = {
   'data/folder.py': 'frames that are mapped into memory',
   'data/token_files.py': 'tokenizers that were brought here',
   'main.py': 'where an error was raised',
+  'report/video.py': 'a clip on its way into a page',
   'training/lock.py': 'a file that is locked',
 }

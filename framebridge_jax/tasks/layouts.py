@@ -179,8 +179,7 @@ def _want(lengths, name, least, *, exactly=False):
   """
   what = _words(least, exactly)
   if len(lengths) != len(least):
-    given = f'{len(lengths)} are given' if lengths else 'nothing is given'
-    raise ValueError(f'{name} takes {what}, {given}')
+    raise ValueError(f'{name} takes {what}, {len(lengths)} are given')
   for number, (length, want) in enumerate(zip(lengths, least, strict=True)):
     if length < want or (exactly and length != want):
       raise ValueError(

@@ -77,7 +77,7 @@ def test_known_frames_are_given_ones_and_given_ones_are_read(
 @pytest.mark.parametrize(
   ('task', 'options', 'lengths', 'message'),
   [
-    ('i2v', {}, [], 'i2v takes one picture, nothing is given'),
+    ('i2v', {}, [], 'i2v takes one picture, 0 are given'),
     ('i2v', {}, [5], 'i2v takes one picture; number 1 has 5 frames'),
     ('interpolate', {}, [1], 'takes 2 pictures, 1 are given'),
     ('keyframes', {'known': '0 3'}, [1] * 3, '0 3 takes 2 pictures, 3 are'),
