@@ -93,6 +93,8 @@ def interpolation(model, twin, bed) -> dict[str, float]:
     mean = np.mean(np.stack(samples).astype(float), axis=0)
     scores[f'{name}: mean of 4 samples'] = _psnr(mean, bed.clips)
     scores[f'{name}: read in frame 8'] = _read(samples[0][:, 7], bed.labels)
+    moved = _made(which, 'i2v', bed, (0,))
+    scores[f'{name}: i2v, read in frame 16'] = _read(moved[:, -1], bed.labels)
   return scores
 
 

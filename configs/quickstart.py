@@ -117,7 +117,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
   config.init_surgery = False  # widens and resizes what we know how to
 
   config.train = {
-    'num_steps': 6000 if base else 100,
+    'num_steps': 3000 if base else 100,
     'batch_size': 16,
     'log_every': 10,
     'checkpoint_every': 200 if base else 20,

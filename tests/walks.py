@@ -109,7 +109,7 @@ VARIANTS = {
 }
 KNOWN = {
   'all': (),
-  'image_to_video': (0,),
+  'i2v': (0,),
   'interpolate': (0, FRAMES - 1),
   'staggered': (),
 }

@@ -235,15 +235,16 @@ def go_on(
   inputs.check_clips(source, label, keys, null_label)
   inputs.check_task(task, frames=source.shape[1])
   known, given = masks(task)
+  times = plans.time_plan(
+    task.plan, task.grid, batch=len(source), pad_to=task.pad_to
+  )
   inputs.check_start(model, task, given, guide)
   doubts = ('doubt',) if task.motion.known_time else ()
   how = programs.How(model, sampler, task.conditioning, (*guide.kinds, *doubts))
   clips = programs.lay_out(
     source,
     {'known': known, 'given': given, 'kept': task.plan[0] > 0},
-    plans.time_plan(
-      task.plan, task.grid, batch=len(source), pad_to=task.pad_to
-    ),
+    times,
     {**dataclasses.asdict(task.motion), **dataclasses.asdict(guide)},
     label=label,
     null_label=null_label,

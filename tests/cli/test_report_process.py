@@ -95,6 +95,8 @@ def test_plans_of_tasks_know_their_frames():
     'extend': early,
     'transition': [0, 1, 14, 15],
     'next_frame': list(range(15)),
+    'loop': ends,
+    'inpaint_time': [*range(4), *range(12, 16)],
   }
   for name, time in times.items():
     assert time.shape == (21, 16)

@@ -97,7 +97,7 @@ def test_hybrid_without_churn_is_heun(name):
 def test_ddim_with_eta_one_is_ddpm_in_distribution(name):
   """Their moments agree in few steps, where both are far from the truth."""
   case = walks.CASES[name]
-  plans = [walks.whole(case, task, 6) for task in ('all', 'image_to_video')]
+  plans = [walks.whole(case, task, 6) for task in ('all', 'i2v')]
   (one, cov1), (other, cov2) = (
     walks.moments(case, sampler, plans)
     for sampler in (implicit.Implicit(eta=1.0), ancestral.Ancestral())
