@@ -108,6 +108,7 @@ def test_without_surgery_the_same_weights_are_refused(tmp_path):
   assert 'patches/kernel: model (96, 16), weights (48, 16)' in str(e.value)
 
 
+@pytest.mark.slow
 def test_surgery_takes_no_channels_away(tmp_path):
   path = tmp_path / 'w.safetensors'
   _saved(path, latte.Latte(**NUMBERS, classes=CLASSES, prior=True))
@@ -117,6 +118,7 @@ def test_surgery_takes_no_channels_away(tmp_path):
     starts.start_from(config, _fresh(config))
 
 
+@pytest.mark.slow
 def test_surgery_does_not_make_up_what_it_does_not_know(tmp_path):
   path = tmp_path / 'w.safetensors'
   _saved(path, latte.Latte(**{**NUMBERS, 'width': 32}, classes=CLASSES))
@@ -167,6 +169,7 @@ def test_a_start_from_nothing_is_the_fresh_state(tmp_path):
     assert started.state is fresh
 
 
+@pytest.mark.slow
 def test_a_run_with_a_frozen_prior_goes_on_where_it_was(tmp_path):
   """Its optimizer has holes where nothing is trained."""
   prior = tmp_path / 'f.safetensors'

@@ -251,9 +251,8 @@ def test_a_run_that_blows_up_ends_with_code_4(tmp_path, prepared, trial):
 SPIKE = 24  # position: there is a usual loss after 20 steps
 
 
-@pytest.mark.parametrize(
-  'skip', [True, pytest.param(False, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize('skip', [True, False])
 def test_a_spike_is_told_and_skipped_if_asked_for(
   skip, spoil, run, tmp_path, caplog, trial
 ):

@@ -137,7 +137,13 @@ def test_only_the_frames_table_tells_frames_apart():
 
 @pytest.mark.parametrize(
   'network',
-  [FULL(), FULL(scan=True), BARE(), UNTIMED()],
+  [
+    FULL(),
+    *(
+      pytest.param(x, marks=pytest.mark.slow)
+      for x in (FULL(scan=True), BARE(), UNTIMED())
+    ),
+  ],
   ids=['full', 'scanned', 'bare', 'untimed'],
 )
 def test_gradients_reach_every_parameter_once_nothing_is_zero(network):

@@ -123,6 +123,7 @@ def _videos(rng, label):
   return video.reshape(lay_out), mean.reshape(lay_out)
 
 
+@pytest.mark.slow
 def test_the_optimum_of_a_gaussian_is_the_conditional_mean():
   """FrameBridge Proposition 3: far nearer to it than the image itself is.
 

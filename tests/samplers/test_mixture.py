@@ -8,6 +8,7 @@ import walks
 from framebridge_jax.tasks import plans
 
 QUICK = ('bridge fading',)
+OFTEN = ('ancestral', 'heun', 'dpmpp_2m_sde')
 
 
 @pytest.mark.parametrize(
@@ -17,7 +18,13 @@ QUICK = ('bridge fading',)
     for name in walks.CASES
   ],
 )
-@pytest.mark.parametrize('kind', walks.SAMPLERS)
+@pytest.mark.parametrize(
+  'kind',
+  [
+    pytest.param(kind, marks=() if kind in OFTEN else pytest.mark.slow)
+    for kind in walks.SAMPLERS
+  ],
+)
 def test_weights_of_two_kinds_are_within_two_percent(kind, name):
   """Frames travel together, and one after another.
 

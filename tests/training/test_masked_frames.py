@@ -83,6 +83,7 @@ def _accepted():
 
 ACCEPTED = dict(_accepted())
 # Their formulas are those of another row, with other numbers.
+QUICK = 'bridge-bridge_gmax', 'diffusion-edm', 'diffusion-flow'
 ALIKE = {
   f'{process}-{name}'
   for process in processes.PROCESSES
@@ -183,7 +184,14 @@ def _all_finite(models):
   holds()
 
 
-@pytest.mark.parametrize('name', [x for x in ACCEPTED if x not in ALIKE])
+@pytest.mark.parametrize(
+  'name',
+  [
+    pytest.param(name, marks=() if name in QUICK else pytest.mark.slow)
+    for name in ACCEPTED
+    if name not in ALIKE
+  ],
+)
 def test_loss_and_gradient_are_finite_at_every_mixture_of_times(name, unheard):
   """In float32 and bfloat16, and with both views, by turns."""
   views, dtypes = [['plain'], ['residual']], ['float32', 'bfloat16']

@@ -90,7 +90,14 @@ def alone():
   return _train(ONE)
 
 
-@pytest.mark.parametrize('name', MESHES)
+@pytest.mark.parametrize(
+  'name',
+  [
+    pytest.param('data=4', marks=pytest.mark.slow),
+    pytest.param('fsdp=4', marks=pytest.mark.slow),
+    'data=2 x tensor=2',
+  ],
+)
 def test_any_mesh_takes_the_steps_of_one_device(name, alone):
   want, want_state, _ = alone
   got, got_state, traces = _train(MESHES[name])
