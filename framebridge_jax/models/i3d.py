@@ -7,7 +7,7 @@ with an epsilon of 1e-3.
 
 A convolution over time and space is computed as one over space whose channels
 are the frames that it reaches.  The sum is the same, and on a CPU XLA computes
-it several times faster (benchmarks/results/metrics.md).
+it three to six times faster (benchmarks/results/metrics.md).
 """
 
 from typing import NamedTuple

