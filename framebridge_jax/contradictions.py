@@ -234,4 +234,5 @@ JOBS = {
   'denoiser': _denoiser,
   'neural_prior': _neural_prior,
   'digit_reader': lambda config: (),
+  'motion_reader': lambda config: (),
 }

@@ -10,7 +10,7 @@ from jaxtyping import Array, Key, PyTree
 
 from framebridge_jax import build
 from framebridge_jax.build import Config
-from framebridge_jax.models import digit_reader, latte
+from framebridge_jax.models import digit_reader, latte, motion_reader
 from framebridge_jax.processes import times
 from framebridge_jax.training import losses, step
 
@@ -126,8 +126,27 @@ def _reader(config):
   return digit_reader.DigitReader(classes=config.model.classes)
 
 
+def _motion_init(config):
+  data = config.data
+  clip = jnp.zeros((1, data.frames, data.size, data.size, 3), jnp.float32)
+  return lambda key: _motion_reader(config).init(key, clip)
+
+
+def _motion_loss(config):
+  return losses.MotionLoss(
+    network=_motion_reader(config),
+    encode=build.make_codec(config).encode,
+    brightness=config.loss.brightness,
+  )
+
+
+def _motion_reader(config):
+  return motion_reader.MotionReader(classes=config.model.classes)
+
+
 JOBS = {
   'denoiser': Job(_denoiser_init, _denoiser_loss),
   'neural_prior': Job(_prior_init, _prior_loss),
   'digit_reader': Job(_reader_init, _reader_loss),
+  'motion_reader': Job(_motion_init, _motion_loss),
 }

@@ -2,6 +2,7 @@
 
 from framebridge_jax import build, jobs, rules, sample_keys
 from framebridge_jax.data import codec, sources, token_files
+from framebridge_jax.evaluation import metrics, protocols
 from framebridge_jax.models import attention, latte
 from framebridge_jax.porting import latte as latte_rows
 from framebridge_jax.processes import (
@@ -34,6 +35,11 @@ def _weights(x):
     isinstance(y, int | float) and y > 0 for y in x
   )
   return None if fits else '() or a number above 0 for each data set'
+
+
+def _size(x):
+  """A side, or 0."""
+  return None if x == 0 else rules.even(x)
 
 
 TRAIN: dict[str, rules.Rule] = {
@@ -164,7 +170,24 @@ JOBS: dict[str, dict[str, rules.Rule]] = {
     'model.name': rules.one_of(['digit_reader']),
     'loss.noise': rules.number(0),
   },
+  'motion_reader': {
+    'model.classes': rules.integer(build.AS_FOUND),
+    'model.name': rules.one_of(['motion_reader']),
+    'loss.brightness': rules.number(0, 1),
+  },
 }
+
+# Weight files of scores.
+NETWORK_FILES = (
+  'i3d',
+  'motion_reader',
+  'clip_image',
+  'clip_text',
+  'clip_tokenizer',
+  'c3d',
+  'videomae',
+  'dreamsim',
+)
 
 # Of a data set, without what training does with it.
 _DATA = (
@@ -186,6 +209,28 @@ MODES: dict[str, dict[str, rules.Rule]] = {
     'num_futures': rules.integer(1),
     'batch_size': rules.integer(1),
     'num_show': rules.integer(1),
+    'step': rules.integer(0),
+    'protocol': rules.optional(rules.one_of(protocols.NAMES)),
+    'videos': rules.text,
+    'give': rules.text,
+    'method': rules.text,
+    'metrics': rules.names_of(metrics.METRICS),
+    'real_set': rules.optional(_data_sets),
+    'split': rules.text,
+    'real_dir': rules.text,
+    'real_cache': rules.text,
+    'samples': rules.integer(-1),
+    'real': rules.integer(-1),
+    'several': rules.integer(-1),
+    'size': _size,
+    'seeds': rules.integer(1),
+    'draws': rules.integer(0),
+    'copies': rules.flag,
+    'ladder': rules.flag,
+    'strict': rules.flag,
+    **{f'networks.{name}': rules.text for name in NETWORK_FILES},
+    'vbench.info': rules.text,
+    'vbench.images': rules.text,
   },
   'export': {
     'path': rules.text,
@@ -257,8 +302,13 @@ MODES: dict[str, dict[str, rules.Rule]] = {
     'cache_dir': rules.text,
   },
   'report': {
-    'report': rules.one_of(['run', 'process']),
+    'report': rules.one_of(['run', 'process', 'compare', 'rating', 'paths']),
     'title': rules.text,
+    'methods': rules.some_texts,
+    'clips': rules.integer(1),
+    'ratings': rules.some_texts,
+    'rating_key': rules.text,
+    'seed': rules.integer(0),
   },
   'doctor': {
     'require': rules.one_of(['', 'cpu', 'gpu', 'tpu']),

@@ -105,6 +105,23 @@ def texts(x: Any) -> str | None:
   return 'one or more different texts'
 
 
+def some_texts(x: Any) -> str | None:
+  """Texts, all different, or none."""
+  return None if x == () or x == [] else texts(x) and '() or different texts'
+
+
+def names_of(table: Iterable[str]) -> Rule:
+  """Any number of different names of a table."""
+  known = f'() or different ones of {", ".join(table)}'
+  return lambda x: (
+    None
+    if isinstance(x, tuple | list)
+    and len(x) == len(set(x))
+    and all(name in table for name in x)
+    else known
+  )
+
+
 def axis(x: Any) -> str | None:
   """Devices along an axis of the mesh; -1 takes what is left."""
   fits = isinstance(x, int) and (x == -1 or x >= 1)

@@ -78,7 +78,10 @@ def of_run(
   workdir: epath.PathLike,
   layout: jax.sharding.Sharding,
 ) -> Saved:
-  """The averaged weights: of `config.weights`, or of the newest checkpoint."""
+  """The averaged weights: of `config.weights`, or of a checkpoint.
+
+  Of the newest one, unless the config names a `step`.
+  """
   if config.weights:
     path = build.weights_path(config.weights)
     like = jobs.abstract_params(config)
@@ -127,7 +130,10 @@ def restore_average(
       f'{", ".join(map(str, config.ema_decays))}'
     )
   return checkpointer.restore_average(
-    jobs.abstract_params(config), layout, decay=decay
+    jobs.abstract_params(config),
+    layout,
+    decay=decay,
+    step=config.get('step', 0),
   )
 
 

@@ -67,6 +67,17 @@ class Plot:
     return lambda p: 10 ** np.polyval(line, p) if log else np.polyval(line, p)
 
 
+def lines_of(svg: str, method: str) -> list[np.ndarray]:
+  """Points in pixels of the lines of a method."""
+  root = ElementTree.fromstring(svg)
+  return [
+    np.array([p.split(',') for p in line.get('points').split()], float)
+    for group in root.findall('.//{*}g')
+    if group.get('data-method') == method
+    for line in group.findall('.//{*}polyline')
+  ]
+
+
 def read_map(
   group: ElementTree.Element,
 ) -> tuple[list[list[str]], list[int]]:

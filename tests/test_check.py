@@ -5,7 +5,7 @@ import importlib
 import pytest
 
 import bad_configs
-from configs import digit_reader, quickstart
+from configs import digit_reader, motion_reader, quickstart
 from framebridge_jax import check, keys
 from framebridge_jax.cli import configs
 
@@ -24,8 +24,9 @@ def _message(config):
     bad_configs.good(),
     quickstart.get_config('base=true'),
     digit_reader.get_config(),
+    motion_reader.get_config(),
   ],
-  ids=['quickstart', 'base', 'digit_reader'],
+  ids=['quickstart', 'base', 'digit_reader', 'motion_reader'],
 )
 def test_shipped_configs_pass(config):
   check.check_train(config)

@@ -63,8 +63,7 @@ def merged(words: list[str], workdirs: pathlib.Path, trainings):
   """
   options, rest = main._parse(words)
   workdir = workdirs / options.workdir
-  # These need no run.
-  alone = options.mode in configs.ALONE or '--config.report=process' in rest
+  alone = options.mode in configs.ALONE or _without_run(rest)
   if options.mode != 'train' and not alone:
     maker = trainings.get(str(options.workdir))
     assert maker, f'no documented command trains {options.workdir}'
@@ -84,6 +83,21 @@ def merged(words: list[str], workdirs: pathlib.Path, trainings):
     assert config.checkpoint, 'nothing to port'
     assert config.back or config.model in porting.PORTS, config.model
   return config
+
+
+def _without_run(words):
+  """Whether a report or an evaluation needs no run: by what it is of."""
+  return any(
+    word.startswith(f'--config.{what}')
+    for word in words
+    for what in (
+      'report=process',
+      'report=compare',
+      'videos=',
+      'give=',
+      'ladder=',
+    )
+  )
 
 
 def trainings_of(found) -> dict[str, list[str]]:

@@ -41,7 +41,9 @@ def wrong_options(text: str, table) -> list[str]:
     name for name in (*shown, *table) if (name in shown) != (name in table)
   ]
   for name in shown.keys() & table.keys():
-    defaults = arguments.options_of(table[name])
+    # Rows that are data have no options.
+    row = table[name]
+    defaults = arguments.options_of(row) if callable(row) else {}
     try:
       values = arguments.parse_arg(shown[name], **defaults)
       keys = {item.partition('=')[0] for item in shown[name].split(',') if item}

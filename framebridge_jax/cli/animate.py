@@ -5,11 +5,14 @@ import dataclasses
 import ml_collections
 import numpy as np
 from etils import epath
+from jaxtyping import UInt8
 
 from framebridge_jax import sampling
 from framebridge_jax.arrays import Pixels
 from framebridge_jax.cli import sample
 from framebridge_jax.tasks import making, windows
+
+Clips = UInt8[np.ndarray, 'b g h w c']  # of more frames than were given
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -21,7 +24,7 @@ class Animator:
   style: making.Style
   seed: int
 
-  def __call__(self, images: Pixels, labels, sample_ids) -> Pixels:
+  def __call__(self, images: Pixels, labels, sample_ids) -> Clips:
     """Clips [b, f, h, w, c] of images [b, 1, h, w, c], one a sample id.
 
     Noise belongs to the sample id: batches and devices do not change it.

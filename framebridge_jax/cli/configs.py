@@ -11,10 +11,10 @@ from etils import epath
 from framebridge_jax import check, saved
 
 # Their config says whether they need a run; they look for it themselves.
-WITHOUT_RUN = ('report',)
+WITHOUT_RUN = ('report', 'evaluate')
 ALONE = ('port', 'embed', 'data', 'encode', 'doctor')  # they read no run
 
-_RECIPES = pathlib.Path(__file__).parents[1] / 'recipes'
+RECIPES = pathlib.Path(__file__).parents[1] / 'recipes'
 
 
 def for_mode(
@@ -38,7 +38,7 @@ def for_mode(
         'training needs a config: --config=configs/quickstart.py'
       )
     return load_recipe(recipe)
-  own = load_recipe(recipe or str(_RECIPES / f'{mode}.py'))
+  own = load_recipe(recipe or str(RECIPES / f'{mode}.py'))
   run = (workdir / saved.CONFIG).is_file()
   if mode in ALONE or (mode in WITHOUT_RUN and not run):
     return own

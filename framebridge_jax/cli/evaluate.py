@@ -9,10 +9,10 @@ import numpy as np
 from absl import logging
 from etils import epath
 
-from framebridge_jax import build, check, files
-from framebridge_jax.cli import animate, runs, sample
+from framebridge_jax import build, check, files, saved
+from framebridge_jax.cli import animate, evaluate_protocol, runs, sample, vbench
 from framebridge_jax.data import sources, video_io
-from framebridge_jax.evaluation import digits, motion
+from framebridge_jax.evaluation import digits, motion, protocols
 from framebridge_jax.models import digit_reader
 from framebridge_jax.porting import weights
 from framebridge_jax.report import sheets
@@ -22,20 +22,43 @@ _LEAST_READ_REAL = 0.95
 
 
 def run(config: ml_collections.ConfigDict, workdir: epath.PathLike) -> None:
+  """Scores by `config.protocol`; without one, looks at held-out clips.
+
+  Raises:
+    ValueError: what is to be scored cannot be used.
+  """
+  workdir = epath.Path(workdir)
+  check.check_mode(config, 'evaluate')
+  if config.protocol == vbench.NAME:
+    vbench.run(config, workdir)
+    return
+  if config.protocol:
+    evaluate_protocol.run(config, workdir)
+    return
+  for key in ('videos', 'give', 'ladder'):
+    if config[key]:
+      raise ValueError(
+        f'{key} is {config[key]!r} and protocol is empty; name one of '
+        f'{", ".join(protocols.NAMES)}'
+      )
+  saved.load_config(workdir)  # refuses a workdir without a run
+  _look_at_held_out(config, workdir)
+
+
+def _look_at_held_out(config, workdir):
   """Writes scores, true clips and the contact sheet under `evaluation/`.
 
   Our clips go to `samples/`.  With `config.weights` everything goes to
   `evaluation_NAME/`: the run's own scores and samples stay.
   """
-  workdir = epath.Path(workdir)
-  check.check_mode(config, 'evaluate')
-  truth, labels = _held_out(config, workdir)
+  truth, labels = held_out(config, workdir)
   animator = animate.open_animator(config, workdir)
   start = time.perf_counter()
   futures = _futures(config, animator, truth, labels)
   seconds = time.perf_counter() - start
   scores = {
     **motion.score_motion(truth, futures)._asdict(),
+    **motion.score_likeness(truth, futures)._asdict(),
     **_reading(config, truth, futures, labels),
     'num_clips': len(truth),
     'num_futures': config.num_futures,
@@ -65,7 +88,9 @@ def folder_name(weights_name: str) -> str:
   return f'evaluation_{stem}' if stem else 'evaluation'
 
 
-def _held_out(config, workdir):
+def held_out(
+  config: ml_collections.ConfigDict, workdir: epath.PathLike
+) -> tuple[np.ndarray, np.ndarray]:
   """The first frames' true clips: the start of each test record."""
   records = build.make_source(config, 'test', workdir).records
   times = range(0, config.data.frames * config.data.stride, config.data.stride)

@@ -1,10 +1,15 @@
-"""--mode=report: one HTML page, of a run or of the mathematics."""
+"""--mode=report: of a run, of methods side by side, or of the mathematics."""
 
 import ml_collections
 from etils import epath
 
 from framebridge_jax import check
-from framebridge_jax.cli import report_process, report_run
+from framebridge_jax.cli import (
+  report_compare,
+  report_paths,
+  report_process,
+  report_run,
+)
 
 
 def run(config: ml_collections.ConfigDict, workdir: epath.PathLike) -> None:
@@ -13,4 +18,10 @@ def run(config: ml_collections.ConfigDict, workdir: epath.PathLike) -> None:
   REPORTS[config.report](config, workdir)
 
 
-REPORTS = {'run': report_run.write, 'process': report_process.write}
+REPORTS = {
+  'run': report_run.write,
+  'process': report_process.write,
+  'compare': report_compare.write,
+  'rating': report_compare.write_rating,
+  'paths': report_paths.write,
+}

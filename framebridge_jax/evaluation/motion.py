@@ -5,6 +5,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from framebridge_jax.evaluation import pixels
+
 Clips = UInt8[np.ndarray, 'n f h w c']
 Futures = UInt8[np.ndarray, 'n k f h w c']
 
@@ -34,6 +36,38 @@ def score_motion(truth: Clips, futures: Futures) -> MotionScores:
     change_ratio=float(_change_energy(futures) / _change_energy(truth)),
     best_psnr=float(best.mean()),
     copy_psnr=float(psnr(truth, copies).mean()),
+  )
+
+
+class Likeness(NamedTuple):
+  """How like the truth, and the given frame, clips are.
+
+  Attributes:
+    best_ssim: mean over clips of the best future's structural similarity.
+    copy_ssim: the same for repeating the first frame.
+    first_frame_error: the largest difference of a first frame's pixel from the
+      given one, in grey levels.
+  """
+
+  best_ssim: float
+  copy_ssim: float
+  first_frame_error: float
+
+
+def score_likeness(truth: Clips, futures: Futures) -> Likeness:
+  """Scores k futures of each of n clips."""
+  best = [
+    max(pixels.ssim(clip, future) for future in own)
+    for clip, own in zip(truth, futures, strict=True)
+  ]
+  copies = [
+    pixels.ssim(clip, np.repeat(clip[:1], len(clip), axis=0)) for clip in truth
+  ]
+  first = futures[:, :, 0].astype(np.float64) - truth[:, None, 0]
+  return Likeness(
+    best_ssim=float(np.mean(best)),
+    copy_ssim=float(np.mean(copies)),
+    first_frame_error=float(np.abs(first).max()),
   )
 
 

@@ -48,6 +48,13 @@ class Inert:
     del item
 
 
+class Scripted(dict):
+  """Stands for a module of TorchScript: its attributes by name."""
+
+  def __setstate__(self, state):
+    dict.update(self, dict(state))
+
+
 def load(raw: bytes, path: pathlib.Path) -> Any:
   """The object of a pickle, with a TorchTensor for each tensor.
 
@@ -60,7 +67,7 @@ def load(raw: bytes, path: pathlib.Path) -> Any:
     ValueError: it is broken.
   """
   try:
-    _judge_memo(raw)
+    judge_memo(raw)
     return _Unpickler(io.BytesIO(raw), path).load()
   except UnsafeFileError:
     raise
@@ -69,8 +76,14 @@ def load(raw: bytes, path: pathlib.Path) -> Any:
     raise ValueError(f'the index of {path} cannot be read: {error}') from None
 
 
-def _judge_memo(raw):
-  """Python makes room for all memo numbers up to the largest that is named."""
+def judge_memo(raw: bytes) -> None:
+  """Refuses a pickle that asks for much memory by a few bytes.
+
+  Python makes room for all memo numbers up to the largest that is named.
+
+  Raises:
+    ValueError: it names a number that it cannot need.
+  """
   for code, number, _ in pickletools.genops(raw):
     if 'PUT' in code.name and (number or 0) > len(raw):
       raise ValueError(f'memo {number} in {len(raw)} bytes')
@@ -87,6 +100,8 @@ class _Unpickler(pickle.Unpickler):
     stand_in = _STAND_INS.get(f'{module}.{name}')
     if stand_in is None and module.partition('.')[0] == 'omegaconf':
       stand_in = Inert
+    if stand_in is None and module.partition('.')[0] == '__torch__':
+      stand_in = Scripted
     if stand_in is None:
       raise UnsafeFileError(
         f'{self._path} asks for {module}.{name}, which no weight file needs; '
@@ -108,10 +123,13 @@ class _Numbers(NamedTuple):
   name: str
 
 
-class _Call(NamedTuple):
+class Call(NamedTuple):
+  """A function that a pickle may call and cannot change."""
+
   function: Callable[..., Any]
 
-  def __call__(self, *args):
+  def __call__(self, *args: Any) -> Any:
+    """Calls it."""
     return self.function(*args)
 
 
@@ -130,7 +148,7 @@ def _rebuild(storage, offset, shape, strides, *rest):
   return TorchTensor(*storage, offset, tuple(shape), tuple(strides))
 
 
-def _rebuild_parameter(data, *rest):
+def _first(data, *rest):
   del rest
   return data
 
@@ -149,11 +167,22 @@ _STORAGES = {
 }
 _STAND_INS = {
   'collections.OrderedDict': collections.OrderedDict,
-  'torch._utils._rebuild_tensor_v2': _Call(_rebuild),
-  'torch._utils._rebuild_parameter': _Call(_rebuild_parameter),
+  'torch._utils._rebuild_tensor_v2': Call(_rebuild),
+  'torch._utils._rebuild_parameter': Call(_first),
   'torch.Size': tuple,
 }
 _STAND_INS |= {f'torch.{name}': _Numbers(name) for name in _STORAGES}
+# Lists of numbers, and what is said to be of a type, in TorchScript.
+_STAND_INS |= {
+  f'torch.jit._pickle.{name}': Call(_first)
+  for name in (
+    'build_boollist',
+    'build_doublelist',
+    'build_intlist',
+    'build_tensorlist',
+    'restore_type_tag',
+  )
+}
 # What settings are made of that training checkpoints carry (argparse and
 # omegaconf); Python 2 names, which torch.save still writes, among them.
 _STAND_INS |= dict.fromkeys(

@@ -17,7 +17,7 @@ import ml_dtypes
 import numpy as np
 import safetensors
 
-from framebridge_jax.porting import pickles, torch_file
+from framebridge_jax.porting import numpy_pickle, pickles, torch_file
 
 _PREFIXES = ('module.', '_orig_mod.')
 # What training checkpoints call their state dicts, the best one first.
@@ -67,6 +67,8 @@ def open_weights(path: pathlib.Path, state: str = '') -> Iterator[Reader]:
       reader = _sharded(path, stack)
     elif path.suffix == '.safetensors':
       reader = _safetensors(path, stack)
+    elif path.suffix == '.ckpt' and numpy_pickle.is_pickle(path):
+      reader = _pickled(path)
     else:
       reader = _torch(path, state, stack)
     yield _without_prefixes(reader, path)
@@ -191,6 +193,12 @@ def _sharded(path, stack):
     {name: files[shard].specs[name] for name, shard in shards.items()},
     lambda name: files[shards[name]].read(name),
   )
+
+
+def _pickled(path):
+  arrays = numpy_pickle.load(path)
+  specs = {name: Spec(x.shape, x.dtype) for name, x in arrays.items()}
+  return Reader(specs, lambda name: arrays[name])
 
 
 def _torch(path, state, stack):

@@ -2,9 +2,10 @@
 
 from typing import Any, NamedTuple
 
-from framebridge_jax.models import bert, clip, latte, t5, vae_kl
+from framebridge_jax.models import bert, clip, i3d, latte, t5, vae_kl
 from framebridge_jax.porting import bert as bert_rows
 from framebridge_jax.porting import clip_image, clip_text, family
+from framebridge_jax.porting import i3d as i3d_rows
 from framebridge_jax.porting import latte as latte_rows
 from framebridge_jax.porting import t5 as t5_rows
 from framebridge_jax.porting import vae_kl as vae_kl_rows
@@ -35,6 +36,7 @@ FAMILIES = {
   'clip_text': _family(clip.TextTower, clip_text, clip_text.judge_config),
   'clip_image': _family(clip.ImageTower, clip_image, clip_image.judge_config),
   'bert': _family(bert.Bert, bert_rows, bert_rows.judge_config),
+  'i3d': _family(i3d.I3D, i3d_rows),
 }
 
 _SIZES = {
@@ -48,6 +50,7 @@ _SIZES = {
   'clip_text': clip_text.PORTS,
   'clip_image': clip_image.PORTS,
   'bert': bert_rows.PORTS,
+  'i3d': i3d_rows.PORTS,
 }
 PORTS = {
   name: Port(kind, size)

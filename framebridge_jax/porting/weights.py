@@ -6,6 +6,7 @@ a weight file alone rebuilds its model.
 """
 
 import contextlib
+import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -178,6 +179,19 @@ def fit(
       f'{len(problems)} parameters do not fit the model: {listed}'
     )
   return Fitted(traverse_util.unflatten_dict(filled, sep='/'), kept)
+
+
+def digest(params: Mapping[str, Any]) -> str:
+  """SHA-256 of names, shapes and float32 numbers, in the order of names.
+
+  The same for any file that holds these parameters at full precision.
+  """
+  total = hashlib.sha256()
+  for name, x in sorted(traverse_util.flatten_dict(params, sep='/').items()):
+    array = np.ascontiguousarray(np.asarray(x, np.float32))
+    total.update(f'{name} {array.shape} '.encode())
+    total.update(array.data)
+  return total.hexdigest()
 
 
 def count(params: Any) -> int:

@@ -1,9 +1,13 @@
-"""Score a run on held-out clips of its data set.
+"""Score a run on held-out clips, or any system by a protocol.
 
-Command:
+Commands:
   python -m framebridge_jax.main --mode=evaluate --workdir=runs/quickstart
-Hardware: CPU or one accelerator.  Duration: minutes on 2 cores.
-Leaves `evaluation/scores.json` and the clips in the workdir.
+  python -m framebridge_jax.main --mode=evaluate --workdir=runs/other_system \
+    --config.protocol=physics_motion --config.videos=/path/to/mp4s
+Hardware: CPU or one accelerator.  Duration: minutes on 2 cores; by a protocol,
+as long as its samples take, and its networks.
+The first leaves `evaluation/scores.json` and the clips in the workdir, the
+second `evaluation_PROTOCOL/result.json`, and lines in `results.jsonl`.
 """
 
 import ml_collections
@@ -29,4 +33,37 @@ def get_config() -> ml_collections.ConfigDict:
   config.fps = 8
   config.weights = ''  # weight file or its short name; '': the run's own EMA
   config.ema = 0.0  # which of the run's ema_decays; 0: the first
+  config.step = 0  # checkpoint that is scored; 0: the newest
+  config.protocol = ''  # a row of PROTOCOLS; '': a look at held-out clips
+  config.videos = ''  # folder of videos to score; '': the run's own samples
+  config.give = ''  # folder for the first frames that another system animates
+  config.method = ''  # what the samples are called; '': by their folder
+  config.metrics = ()  # rows of METRICS; (): the protocol's
+  config.real_set = ''  # the real side; '': the protocol's data set
+  config.split = ''  # of the real side; '': the protocol's
+  config.real_dir = ''  # of its files, as data_dir in training
+  config.real_cache = ''  # prepared data and features; '': WORKDIR/real
+  config.samples = -1  # that are scored; -1: as many as the protocol says
+  config.real = -1  # clips of the real side; -1: as many as the protocol says
+  config.several = -1  # samples of a first frame with several true futures
+  config.size = 0  # side of a frame on both sides; 0: the protocol's
+  config.seeds = 1  # how often all is sampled, with seed, seed + 1, ...
+  config.draws = 100  # of the bootstrap interval; 0: none
+  config.copies = True  # score copies of the first frame, too
+  config.ladder = False  # instead of samples: real clips, more and more spoilt
+  config.strict = True  # end where the protocol is not followed
+  config.vbench = {  # of protocol vbench_i2v
+    'info': '',  # vbench2_i2v_full_info.json
+    'images': '',  # its images, cropped to one aspect
+  }
+  config.networks = {  # weight files of the scores that want some
+    'i3d': '',
+    'motion_reader': '',  # '': the one that the package ships
+    'clip_image': '',
+    'clip_text': '',
+    'clip_tokenizer': '',
+    'c3d': '',
+    'videomae': '',
+    'dreamsim': '',
+  }
   return config

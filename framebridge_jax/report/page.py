@@ -1,21 +1,30 @@
 """The look of all reports: one self-contained page, light and dark.
 
-A content policy forbids the page to fetch anything.  Every text that comes in
-is escaped; `body` and `sections` are markup.
+A content policy forbids the page to fetch anything, and to run any script but
+its own, which it names by digest.  Every text that comes in is escaped; `body`
+and `sections` are markup.
 """
 
+import base64
+import hashlib
 import string
 from collections.abc import Mapping, Sequence
 from html import escape
 
 
-def render(title: str, summary: str, sections: Sequence[str]) -> str:
-  """The page as text."""
+def render(
+  title: str, summary: str, sections: Sequence[str], script: str = ''
+) -> str:
+  """The page as text; `script` is JavaScript that it runs when it is there."""
+  digest = hashlib.sha256(script.encode()).digest()
+  allowed = f"'sha256-{base64.b64encode(digest).decode()}'"
   return _PAGE.substitute(
     title=escape(title),
     summary=escape(summary),
     style=_STYLE,
+    policy=f'; script-src {allowed}' if script else '',
     sections='\n'.join(sections),
+    script=f'<script>{script}</script>\n' if script else '',
   )
 
 
@@ -50,7 +59,7 @@ _PAGE = string.Template("""\
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; \
-img-src data:; media-src data:; style-src 'unsafe-inline'">
+img-src data:; media-src data:; style-src 'unsafe-inline'$policy">
 <title>$title</title>
 <style>
 $style</style>
@@ -63,7 +72,7 @@ $style</style>
 </header>
 $sections
 </main>
-</body>
+$script</body>
 </html>
 """)
 
@@ -117,6 +126,36 @@ tbody th { font-weight: 600; }
 figure { margin: 0; }
 figure img, figure video { width: 100%; }
 figcaption { margin-top: .25rem; }
+.films {
+  display: grid; gap: .9rem; overflow-x: auto;
+  grid-template-columns: max-content repeat(var(--methods), max-content);
+  align-items: center;
+}
+.films h3 { margin: 0; max-width: 12rem; overflow-wrap: anywhere; }
+.film {
+  width: var(--side); height: calc(var(--side) * var(--aspect, 1));
+  background-repeat: no-repeat; border-radius: 4px;
+  background-size: calc(var(--side) * var(--frames)) 100%;
+  background-position-x: calc(
+    var(--side) * -1 * clamp(0, var(--frame, 0), var(--frames) - 1)
+  );
+}
+.small { image-rendering: pixelated; }
+.desk {
+  position: sticky; top: 0; display: flex; gap: .8rem; flex-wrap: wrap;
+  align-items: center; padding: .6rem 0; background: var(--paper); z-index: 1;
+}
+.desk input[type=range] { flex: 1; min-width: 10rem; }
+button, select {
+  font: inherit; color: inherit; background: var(--shade);
+  border: 1px solid var(--rule); border-radius: 6px; padding: .3rem .8rem;
+}
+button:focus-visible, select:focus-visible { outline: 2px solid var(--accent); }
+.wide { overflow-x: auto; }
+.wide td { white-space: nowrap; font-variant-numeric: tabular-nums; }
+.wide td.meaning { white-space: normal; min-width: 14rem; }
+.aside { color: var(--soft); font-size: .85rem; }
+.best { font-weight: 700; }
 .sheet { overflow-x: auto; }
 .sheet img { max-width: none; image-rendering: auto; }
 .sheet .plot { max-width: none; }

@@ -207,27 +207,54 @@ class Checkpointer:
     return restored
 
   def restore_average(
-    self, like: PyTree, layout: jax.sharding.Sharding, *, decay: float
+    self,
+    like: PyTree,
+    layout: jax.sharding.Sharding,
+    *,
+    decay: float,
+    step: int = 0,
   ) -> restoring.Average:
-    """Reads averaged parameters alone, of the newest whole step.
+    """Reads averaged parameters alone, of a step or of the newest whole one.
 
     Args:
       like: their shapes.
       layout: where every array goes.
       decay: which average, one of those that were trained.
+      step: whose; 0: the newest that is whole.
 
     Raises:
-      NoCheckpointError: nothing was committed, or all of it is damaged.
-      OtherModelError: the newest step is of another model.
+      NoCheckpointError: nothing was committed, not this step, or all of it is
+        damaged.
+      OtherModelError: the step is of another model.
+      DamagedError: the step that was asked for is damaged.
     """
     wanted = jax.tree.map(lambda x: sharding.target(x, layout), like)
-    return restoring.newest_whole(
-      self._manager,
-      lambda step: restoring.average(
+
+    def read(step):
+      return restoring.average(
         self._manager, step, wanted, states.ema_name(decay), self._verify
-      ),
-      set_aside=not self._read_only,
-    )
+      )
+
+    if not step:
+      return restoring.newest_whole(
+        self._manager, read, set_aside=not self._read_only
+      )
+    self.place(step)
+    return read(step)
+
+  def place(self, step: int) -> epath.Path:
+    """The folder of a committed step.
+
+    Raises:
+      NoCheckpointError: it is not there; those that are there are told.
+    """
+    steps = sorted(self._manager.all_steps())
+    if step not in steps:
+      raise restoring.NoCheckpointError(
+        f'no checkpoint of step {step} in {self.folder}; there are '
+        f'{", ".join(map(str, steps)) or "none"}'
+      )
+    return self._of(step)
 
   def _of(self, step):
     return self.folder / str(step)

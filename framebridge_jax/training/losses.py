@@ -252,6 +252,40 @@ class ReaderLoss:
     return jnp.mean(loss), {'accuracy': jnp.mean(right.astype(jnp.float32))}
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MotionLoss:
+  """Cross entropy of a motion reader on whole clips.
+
+  What a clip looks like says little about how it moves, so each clip's colours
+  change places at random, and so do its brightness and contrast, by up to the
+  share `brightness`.
+  """
+
+  network: nn.Module
+  encode: Callable[[Array], Array]
+  brightness: float
+
+  def __call__(
+    self, params: PyTree, batch: step.Batch, keys: arrays.SampleKeys
+  ) -> tuple[Float[Array, ''], step.Scalars]:
+    """Loss of a batch of `video` (uint8) and `label`, and its accuracy."""
+    clips = jax.vmap(self._recolour)(keys, self.encode(batch['video']))
+    logits = self.network.apply(params, clips).logits
+    with jax.numpy_dtype_promotion('standard'):
+      loss = optax.softmax_cross_entropy_with_integer_labels(
+        logits, batch['label']
+      )
+    right = jnp.argmax(logits, axis=-1) == batch['label']
+    return jnp.mean(loss), {'accuracy': jnp.mean(right.astype(jnp.float32))}
+
+  def _recolour(self, key, clip):
+    order, level, contrast = jax.random.split(key, 3)
+    clip = jax.random.permutation(order, clip, axis=-1)
+    shift = jax.random.uniform(level, (), clip.dtype, -1, 1)
+    change = jax.random.uniform(contrast, (), clip.dtype, -1, 1)
+    return clip * (1 + self.brightness * change) + self.brightness * shift
+
+
 # What a batch may say besides the class, see `latte.Cond`.
 _SAID = ('stride', 'text')
 

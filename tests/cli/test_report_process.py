@@ -125,7 +125,7 @@ def test_report_of_a_run_needs_a_run(tmp_path):
   assert f'{tmp_path} holds no run (no config.json); train first' in said
 
 
-@pytest.mark.parametrize('mode', ['sample', 'evaluate', 'export'])
+@pytest.mark.parametrize('mode', ['sample', 'export'])
 def test_other_modes_want_a_run_before_anything_else(mode, tmp_path):
   with pytest.raises(ValueError, match='holds no run'):
     configs.for_mode(mode, None, tmp_path)

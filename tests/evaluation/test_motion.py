@@ -80,3 +80,18 @@ def test_copying_is_scored_against_the_first_frame():
   scores = motion.score_motion(truth, _flat([[[0, 0, 0]]]))
   want = 10 * np.log10(255**2 / (2500 / 3))
   assert scores.copy_psnr == pytest.approx(want)
+
+
+def test_likeness_is_that_of_the_best_future_and_the_worst_first_frame():
+  rng = np.random.default_rng(0)
+  truth = rng.integers(0, 256, (2, 4, 16, 16, 3), np.uint8)
+  futures = rng.integers(0, 256, (2, 3, 4, 16, 16, 3), np.uint8)
+  futures[:, :, 0] = truth[:, None, 0]
+  futures[0, 2], futures[1, 0] = truth
+  found = motion.score_likeness(truth, futures)
+  assert found.best_ssim == pytest.approx(1)
+  # One frame of four is itself, the others are unlike noise.
+  assert found.copy_ssim == pytest.approx(0.25, abs=0.05)
+  assert found.first_frame_error == 0
+  futures[1, 1, 0, 3, 3, 0] = truth[1, 0, 3, 3, 0] ^ 128
+  assert motion.score_likeness(truth, futures).first_frame_error == 128

@@ -276,3 +276,27 @@ def test_dicts_within_dicts_do_not_blow_up(tmp_path):
   torch_zip.write(tmp_path / 'x.pt', itself, {})
   with pytest.raises(ValueError, match='no tensors'):
     _read(tmp_path / 'x.pt')
+
+
+def test_torchscript_is_read_as_the_state_dict_of_its_module():
+  """Modules in lists, norms with counters, settings that are no tensors."""
+  arrays = _read(GOLDEN / 'torchscript_tiny.pth')
+  rng = np.random.default_rng(803)
+  want = {}
+  for name, (i, o) in {
+    'first': (3, 4),
+    'branches.0': (4, 2),
+    'branches.1': (4, 3),
+  }.items():
+    want[f'{name}.conv.weight'] = rng.normal(size=(o, i, 1, 1, 1))
+    for kind in ('weight', 'bias', 'running_mean', 'running_var'):
+      want[f'{name}.bn.{kind}'] = rng.normal(size=o)
+  counters = [x for x in arrays if x.endswith('num_batches_tracked')]
+  assert list(arrays) == [
+    name
+    for layer in ('first', 'branches.0', 'branches.1')
+    for name in [*(x for x in want if x.startswith(f'{layer}.'))]
+    + [x for x in counters if x.startswith(f'{layer}.')]
+  ]
+  for name, x in want.items():
+    np.testing.assert_array_equal(arrays[name], x.astype(np.float32))
