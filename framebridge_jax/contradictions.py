@@ -53,6 +53,7 @@ def _running(config) -> Iterator[str]:
   except ValueError as error:
     yield f'log.{error}'
   yield from _best(config.train)
+  yield from _adapted(config)
   if config.log.wandb and not importlib.util.find_spec('wandb'):
     yield (
       f'log.wandb is {config.log.wandb!r} and the package wandb is not '
@@ -62,6 +63,22 @@ def _running(config) -> Iterator[str]:
     yield (
       f'train.batch_size {config.train.batch_size} cannot be parted into '
       f'train.accumulate {config.train.accumulate} equal parts'
+    )
+
+
+def _adapted(config) -> Iterator[str]:
+  """What LoRA wants."""
+  if not config.lora.rank:
+    return
+  if not config.init_from:
+    yield (
+      f"lora.rank is {config.lora.rank} and init_from is ''; LoRA changes "
+      f'weights that are there, so name them'
+    )
+  if not config.lora.targets:
+    yield (
+      f"lora.rank is {config.lora.rank} and lora.targets is ''; give a regex "
+      f'of the matrices that it changes'
     )
 
 

@@ -18,18 +18,35 @@ Init = Callable[[Key[Array, '']], PyTree]
 
 
 def make_init(config: Config) -> Init:
-  """Gives a function from a key to the job's parameters, boxed."""
-  return JOBS[config.job].init(config)
+  """Gives a function from a key to all that the job trains, boxed."""
+  init = JOBS[config.job].init(config)
+  adapted = build.make_lora(config)
+  return adapted.grown(init) if adapted else init
 
 
 def make_loss(config: Config) -> step.Loss:
   """The job's training loss."""
-  return JOBS[config.job].loss(config)
+  loss = JOBS[config.job].loss(config)
+  return lambda params, *args: loss(merged(config, params), *args)
+
+
+def merged(config: Config, params: PyTree) -> PyTree:
+  """What networks are given of the parameters of a run."""
+  adapted = build.make_lora(config)
+  return adapted.merged(params) if adapted else params
 
 
 def abstract_params(config: Config) -> Any:
-  """Shapes of the model's parameters, without making them."""
-  init = make_init(config)
+  """Shapes of all that the job trains, without making it."""
+  return _abstract(make_init(config))
+
+
+def abstract_weights(config: Config) -> Any:
+  """The same of what networks are given, and weight files hold."""
+  return _abstract(JOBS[config.job].init(config))
+
+
+def _abstract(init):
   return jax.eval_shape(lambda key: nn.unbox(init(key)), jax.random.key(0))
 
 

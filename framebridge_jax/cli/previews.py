@@ -57,7 +57,7 @@ def _validation(config, source, logger):
     with build.open_batches(config, source, 0) as batches:
       values = [
         score(
-          state.ema[average],
+          states.averaged(state, average),
           ahead(sharding.place_batch(batch, state.step.sharding.mesh)),
           np.int32(position),
         )
@@ -88,7 +88,7 @@ def _clips(config, source, logger):
     latents = generate.generate(
       denoiser,
       ancestral.Ancestral(),
-      state.ema[average],
+      jobs.merged(config, states.averaged(state, average)),
       task,
       source=codec.encode(video),
       label=jnp.asarray(label),

@@ -54,7 +54,7 @@ def run(config: ml_collections.ConfigDict, workdir: epath.PathLike) -> None:
     raise SystemExit(supervise.run(argv, workdir))
   devices.require(config.require)
   mesh = sharding.make_mesh(dict(config.mesh))
-  fitting.check_batch(config, mesh)
+  fitting.check_mesh(config, mesh)
   runs.make_workdir(workdir)
   with lock.hold(workdir):
     source = build.make_source(config, 'train', workdir)
@@ -134,8 +134,9 @@ def _start(run):
   """The state that the run stands at, and its shapes and places."""
   config = run.config
   init, optimizer = jobs.make_init(config), build.make_optimizer(config)
-  decays = config.ema_decays
-  layout = states.layout(init, optimizer, run.mesh, ema_decays=decays)
+  kept = {'ema_decays': config.ema_decays, 'frozen': build.make_frozen(config)}
+  layout = states.layout(init, optimizer, run.mesh, **kept)
+  fitting.check_trained(config, layout)
   fitting.check_log(config, run.workdir, run.checkpointer.latest_step)
   run.checkpointer.expect(layout)
   logging.info(
@@ -148,7 +149,7 @@ def _start(run):
   restored = starts.start(
     config,
     layout,
-    lambda: states.create(init, optimizer, key, run.mesh, ema_decays=decays),
+    lambda: states.create(init, optimizer, key, run.mesh, **kept),
     run.checkpointer,
   )
   return restored, layout
@@ -175,6 +176,7 @@ def _sit(run, state, data_offset, logger):
         key=jax.random.fold_in(jax.random.key(config.seed), 1),
         accumulate=config.train.accumulate,
         spikes=build.make_spikes(config),
+        frozen=build.make_frozen(config),
       ),
       state,
       batches,

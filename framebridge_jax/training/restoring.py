@@ -8,7 +8,13 @@ import orbax.checkpoint as ocp
 from absl import logging
 from jaxtyping import PyTree
 
-from framebridge_jax.training import digests, manifests, quarantine, sharding
+from framebridge_jax.training import (
+  digests,
+  freezing,
+  manifests,
+  quarantine,
+  sharding,
+)
 from framebridge_jax.training import state as states
 
 Found = TypeVar('Found')
@@ -116,15 +122,23 @@ def average(
   name: str,
   verify: bool,
 ) -> Average:
-  """A step's average of this name alone, in shapes and layout of `wanted`.
+  """A step's average of this name, in shapes and layout of `wanted`.
+
+  Parameters that were frozen have no average, and are taken as they were.
 
   Raises:
     DamagedError, OtherModelError: as of `state`.
   """
   folder = manager.directory / str(step)
   manifest = manifests.read(folder)
-  item = {'ema': {name: wanted}}
-  manifests.compare(manifest, item, folder, branch=f'ema/{name}/')
+  branch = f'ema/{name}/'
+  frozen, averaged = freezing.split(
+    wanted, lambda leaf: branch + leaf in manifest['arrays']
+  )
+  averaged = averaged or wanted  # if it has none of them it is compared whole
+  manifests.compare(manifest, {'ema': {name: averaged}}, folder, branch=branch)
+  manifests.compare(manifest, {'params': wanted}, folder, branch='params/')
+  item = {'ema': {name: averaged}} | ({'params': frozen} if frozen else {})
   read = manager.restore(
     step,
     args=ocp.args.Composite(
@@ -136,7 +150,10 @@ def average(
     ),
   )
   _hold_against(manifest, read['state'], verify)
-  return Average(read['state']['ema'][name], step)
+  found = read['state']
+  return Average(
+    freezing.over(found.get('params', {}), found['ema'][name]), step
+  )
 
 
 def _hold_against(manifest, tree, verify):

@@ -10,6 +10,7 @@ import optax
 from jaxtyping import Array, Float, Int, Key, PyTree
 
 from framebridge_jax import arrays
+from framebridge_jax.training import freezing
 from framebridge_jax.training import state as states
 
 Batch = Mapping[str, Array]
@@ -48,6 +49,7 @@ def make_step(
   key: Key[Array, ''],
   accumulate: int = 1,
   spikes: Spikes = NO_SKIPPING,
+  frozen: freezing.Frozen = freezing.nothing,
 ) -> Callable[
   [states.TrainState, Batch, Position], tuple[states.TrainState, Scalars]
 ]:
@@ -67,20 +69,29 @@ def make_step(
     accumulate: parts of the batch that are seen one after the other, for
       memory; their gradients' mean is taken.
     spikes: what an unusual loss is.
+    frozen: parameters that have no gradient, as the optimizer must know, too.
   """
 
   def step(state, batch, position):
     ids = jnp.arange(len(batch['label']))
     keys = arrays.sample_keys(jax.random.fold_in(key, position), ids)
+    trained, rest = freezing.split(state.params, frozen)
     value, scalars, grads = _gradient(
-      loss, state.params, batch, keys, accumulate
+      lambda part, *args: loss(freezing.joined(part, rest), *args),
+      trained,
+      batch,
+      keys,
+      accumulate,
     )
     # optax promotes dtypes by itself, which strict promotion would refuse.
     with jax.numpy_dtype_promotion('standard'):
       updates, opt_state = optimizer.update(
-        grads, state.opt_state, state.params
+        freezing.joined(grads, jax.tree.map(jnp.zeros_like, rest)),
+        state.opt_state,
+        state.params,
       )
-      params = optax.apply_updates(state.params, updates)
+      updates, _ = freezing.split(updates, frozen)
+      trained = optax.apply_updates(trained, updates)
     applied = state.step - state.skipped
     grad_norm = optax.tree.norm(grads)
     spike = arrays.safe_divide(value, state.typical_loss, 1.0)
@@ -88,8 +99,8 @@ def make_step(
     if spikes.skip:
       good &= (applied < spikes.patience) | (spike < spikes.factor)
     new = state.replace(
-      params=params,
-      ema=_averaged(state.ema, params, ema_decays, applied),
+      params=freezing.joined(trained, rest),
+      ema=_averaged(state.ema, trained, ema_decays, applied),
       opt_state=opt_state,
       typical_loss=_typical(state.typical_loss, value, applied, spikes.memory),
     )
