@@ -13,7 +13,7 @@ from framebridge_jax.processes import (
   views,
 )
 from framebridge_jax.processes import table as processes
-from framebridge_jax.training import losses, optimizers
+from framebridge_jax.training import chips, losses, optimizers
 
 
 def _data_sets(x):
@@ -34,6 +34,12 @@ def _weights(x):
     isinstance(y, int | float) and y > 0 for y in x
   )
   return None if fits else '() or a number above 0 for each data set'
+
+
+def _chips(x):
+  """Names of CHIPS, or none."""
+  fits = isinstance(x, tuple | list) and set(x) <= set(chips.CHIPS)
+  return None if fits else f'() or names of {", ".join(chips.CHIPS)}'
 
 
 TRAIN: dict[str, rules.Rule] = {
@@ -264,6 +270,12 @@ MODES: dict[str, dict[str, rules.Rule]] = {
   'report': {
     'report': rules.one_of(['run', 'process']),
     'title': rules.text,
+  },
+  'plan': {
+    'devices': rules.integer(1),
+    'topology': rules.text,
+    'chips': _chips,
+    'utilisation': rules.number(0.01, 1),
   },
   'doctor': {
     'require': rules.one_of(['', 'cpu', 'gpu', 'tpu']),

@@ -9,14 +9,12 @@ import time
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 import ml_collections
-import numpy as np
 from absl import logging
 from clu import parameter_overview
 from etils import epath
 
-from framebridge_jax import arrays, build, check, files, jobs
+from framebridge_jax import build, check, files, jobs
 from framebridge_jax.cli import (
   devices,
   fitting,
@@ -35,11 +33,9 @@ from framebridge_jax.training import (
   profiling,
   sharding,
   signals,
-  step,
   watchdog,
 )
 from framebridge_jax.training import logging as run_logging
-from framebridge_jax.training import state as states
 
 
 def run(config: ml_collections.ConfigDict, workdir: epath.PathLike) -> None:
@@ -133,9 +129,7 @@ def _train(config, workdir, source, held_out, mesh):
 def _start(run):
   """The state that the run stands at, and its shapes and places."""
   config = run.config
-  init, optimizer = jobs.make_init(config), build.make_optimizer(config)
-  kept = {'ema_decays': config.ema_decays, 'frozen': build.make_frozen(config)}
-  layout = states.layout(init, optimizer, run.mesh, **kept)
+  layout = jobs.layout(config, run.mesh)
   fitting.check_trained(config, layout)
   fitting.check_log(config, run.workdir, run.checkpointer.latest_step)
   run.checkpointer.expect(layout)
@@ -145,11 +139,10 @@ def _start(run):
       layout.params, include_stats=False
     ),
   )
-  key = jax.random.key(config.seed)
   restored = starts.start(
     config,
     layout,
-    lambda: states.create(init, optimizer, key, run.mesh, **kept),
+    lambda: jobs.create(config, run.mesh),
     run.checkpointer,
   )
   return restored, layout
@@ -169,15 +162,7 @@ def _sit(run, state, data_offset, logger):
     if window:
       stack.callback(window.close)
     loop.train(
-      step.make_step(
-        jobs.make_loss(config),
-        build.make_optimizer(config),
-        ema_decays=config.ema_decays,
-        key=jax.random.fold_in(jax.random.key(config.seed), 1),
-        accumulate=config.train.accumulate,
-        spikes=build.make_spikes(config),
-        frozen=build.make_frozen(config),
-      ),
+      jobs.make_step(config),
       state,
       batches,
       schedule=loop.Schedule(
@@ -266,26 +251,8 @@ def _reread(run, position):
 
 def _flops(config, state):
   """Of one training step; None when the program does not tell."""
-  plain = config.copy_and_resolve_references().unlock()
-  for key in ('model', 'prior_model'):
-    if 'attention' in plain.get(key, {}):
-      plain[key].attention = 'xla'  # other kernels hide the same products
-  loss = jobs.make_loss(plain)
-  codec = build.make_codec(config)
-  shape = codec.latent_shape(config.data.frames, config.data.size)
-  clip = (config.train.batch_size, *shape)
-  batch = {
-    'video': jax.ShapeDtypeStruct(clip, codec.ahead_dtype),
-    'label': jax.ShapeDtypeStruct(clip[:1], np.int32),
-  }
-  width = config.model.get('text_width', 0)
-  if width:
-    batch['text'] = jax.ShapeDtypeStruct((clip[0], width), np.float32)
-  keys = jax.eval_shape(
-    lambda: arrays.sample_keys(jax.random.key(0), jnp.arange(clip[0]))
-  )
   try:
-    return flops.TRAINING * flops.count(loss, state.params, batch, keys)
+    return flops.TRAINING * jobs.loss_operations(config, state.params)
   except ValueError as error:
     logging.warning('The FLOPs of a step are not counted: %s', error)
     return None

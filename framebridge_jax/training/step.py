@@ -19,6 +19,9 @@ Loss = Callable[
   [PyTree, Batch, arrays.SampleKeys], tuple[Float[Array, ''], Scalars]
 ]
 Position = Int[Array, '']
+Step = Callable[
+  [states.TrainState, Batch, Position], tuple[states.TrainState, Scalars]
+]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -50,9 +53,7 @@ def make_step(
   accumulate: int = 1,
   spikes: Spikes = NO_SKIPPING,
   frozen: freezing.Frozen = freezing.nothing,
-) -> Callable[
-  [states.TrainState, Batch, Position], tuple[states.TrainState, Scalars]
-]:
+) -> Step:
   """Builds `(state, batch, position) -> (state, scalars)`, pure, to be jitted.
 
   `loss(params, batch, keys)` gives a scalar and more numbers to report.
@@ -116,6 +117,21 @@ def make_step(
     }
 
   return step
+
+
+def jitted(step_fn: Step, layout: states.TrainState) -> jax.stages.Wrapped:
+  """The step as it is run: its state is given away, and stays where it is.
+
+  The compiler might move the state, and compile the next step for the new
+  layout.
+
+  Args:
+    step_fn: what `make_step` built.
+    layout: a state, or its shapes, with shardings.
+  """
+  places = jax.tree.map(lambda x: x.sharding, layout)
+  # Its numbers lie as the counter does: whole, on every host.
+  return jax.jit(step_fn, donate_argnums=0, out_shardings=(places, places.step))
 
 
 def _gradient(loss, params, batch, keys, accumulate):

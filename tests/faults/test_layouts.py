@@ -79,7 +79,7 @@ def _go_on(runs, tmp_path, layouts):
   return harm.said(out, 'HOLDS'), [harm.losses(x)[STEPS] for x in workdirs]
 
 
-def _lattes(home, meshes):
+def train_lattes(home, meshes):
   """Runs of one Latte on one device and on meshes, by their names."""
   found = {'one': {}, **meshes}
   process = harm.start_all(
@@ -105,7 +105,7 @@ def _assert_as_one(home, name):
 
 @pytest.fixture(scope='module')
 def lattes(tmp_path_factory):
-  return _lattes(tmp_path_factory.mktemp('lattes'), MESHES)
+  return train_lattes(tmp_path_factory.mktemp('lattes'), MESHES)
 
 
 @pytest.mark.parametrize('name', MESHES)
@@ -121,7 +121,7 @@ def test_a_latte_on_any_mesh_takes_the_steps_of_one_device(
 ):
   monkeypatch.setattr(harm, 'TIMEOUT', 1200)
   with trial('a mesh of several axes instead of one device', len(MORE_MESHES)):
-    home, _ = _lattes(tmp_path, MORE_MESHES)
+    home, _ = train_lattes(tmp_path, MORE_MESHES)
     for name in MORE_MESHES:
       _assert_as_one(home, name)
 
