@@ -73,6 +73,8 @@ TRAIN: dict[str, rules.Rule] = {
   'optimizer.clip_from': rules.integer(0),
   'optimizer.freeze': rules.regex,
   'optimizer.moments': rules.one_of(build.DTYPES),
+  'cluster.wait_seconds': rules.number(1),
+  'cluster.heartbeat_seconds': rules.number(1),
   'lora.rank': rules.integer(0),
   'lora.alpha': rules.number(1e-6),
   'lora.targets': rules.regex,

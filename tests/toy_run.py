@@ -26,6 +26,7 @@ import numpy as np
 import optax
 import tiny
 from absl import flags
+from jax.experimental import multihost_utils
 from orbax.checkpoint import checkpoint_manager
 from orbax.checkpoint import path as ocp_path
 
@@ -36,12 +37,14 @@ from framebridge_jax.training import (
   checkpoint,
   digests,
   guards,
+  hosts,
   lock,
   loop,
   manifests,
   retention,
   sharding,
   signals,
+  silence,
   state,
   step,
   watchdog,
@@ -128,7 +131,7 @@ class Toy:
 def train(workdir: pathlib.Path, toy: Toy) -> None:
   workdir.mkdir(parents=True, exist_ok=True)
   with (
-    lock.hold(workdir),
+    lock.hold(workdir) if hosts.first() else contextlib.nullcontext(),
     signals.Requests() as requests,
     checkpoint.Checkpointer(
       workdir, keep=retention.Keep(last=toy.keep)
@@ -144,7 +147,11 @@ def train(workdir: pathlib.Path, toy: Toy) -> None:
     with (
       jax.set_mesh(_mesh(toy)),
       nn.logical_axis_rules(sharding.RULES),
-      run_logging.Logger(workdir, first_step=first + 1) as logger,
+      (
+        run_logging.Logger(workdir, first_step=first + 1)
+        if hosts.first()
+        else silence.Silent()
+      ) as logger,
       open_batches(first + data_offset, toy) as batches,
       watchdog.Watchdog(60, end=True) as dog,
     ):
@@ -189,7 +196,10 @@ def digest(now: state.TrainState) -> str:
   content = hashlib.sha256()
   # Of copies: an array that numpy has seen is not given away to the next step.
   for leaf in jax.tree.leaves(now):
-    content.update(np.asarray(jnp.copy(leaf)).tobytes())
+    whole = jnp.copy(leaf)
+    if not whole.is_fully_addressable:
+      whole = multihost_utils.process_allgather(whole, tiled=True)
+    content.update(np.asarray(whole).tobytes())
   matrix = now.params.get('into', jax.tree.leaves(now.params)[0])
   held = [str(x.index) for x in matrix.addressable_shards]
   return f'{content.hexdigest()} {len(set(held))}/{len(held)}'
@@ -315,7 +325,11 @@ def _noise(position, toy):
     video = rng.normal(size=(toy.batch, *shape)).astype(np.float32)
     if position in toy.spoiled:
       video[0] = np.nan
-    yield {'video': video, 'label': np.full(toy.batch, position, np.int32)}
+    label = np.full(toy.batch, position, np.int32)
+    # A process has its own samples of a batch.
+    own = np.split(np.arange(toy.batch), jax.process_count())
+    mine = own[jax.process_index()]
+    yield {'video': video[mine], 'label': label[mine]}
     position += 1
 
 
@@ -366,8 +380,13 @@ def _then(result, act):
 def main() -> None:
   flags.FLAGS.mark_as_parsed()  # grain's workers read absl flags
   words = sys.argv[1:]
-  for workdir, knobs in zip(words[::2], words[1::2], strict=True):
-    _run(pathlib.Path(workdir), Toy(**json.loads(knobs)))
+  try:
+    with hosts.joined(hosts.place(os.environ), wait=15, heartbeat=10):
+      for workdir, knobs in zip(words[::2], words[1::2], strict=True):
+        _run(pathlib.Path(workdir), Toy(**json.loads(knobs)))
+  except ValueError as error:
+    print(f'error: {error}', file=sys.stderr)
+    raise SystemExit(getattr(error, 'exit_code', 2)) from None
 
 
 def _run(workdir, toy):
@@ -380,11 +399,7 @@ def _run(workdir, toy):
     # Without the signal a write beyond it fails as on a full disk.
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (toy.limit, toy.limit))
-  try:
-    train(workdir, toy)
-  except ValueError as error:
-    print(f'error: {error}', file=sys.stderr)
-    raise SystemExit(getattr(error, 'exit_code', 2)) from None
+  train(workdir, toy)
 
 
 if __name__ == '__main__':

@@ -59,7 +59,7 @@ def check_mesh(
   Raises:
     ConfigError: as said; all problems together.
   """
-  problems = [*_batch(config, mesh)]
+  problems = [*_batch(config, mesh), *_hosts(mesh)]
   for key in keys.NETWORKS.get(config.job, ()):
     if key in config:
       problems += _network(config, key, mesh.shape)
@@ -102,6 +102,16 @@ def _batch(config, mesh):
       f'train.batch_size {config.train.batch_size} cannot be shared by the '
       f'devices along mesh.data and mesh.fsdp in train.accumulate parts '
       f'({parts} in all); make it a multiple'
+    )
+
+
+def _hosts(mesh):
+  """Each host reads whole samples of its own."""
+  parts, hosts = mesh.shape['data'] * mesh.shape['fsdp'], jax.process_count()
+  if parts % hosts:
+    yield (
+      f'mesh.data x mesh.fsdp is {parts}, which {hosts} processes cannot share '
+      f'equally; lay mesh.tensor and mesh.frames within a process'
     )
 
 

@@ -33,6 +33,7 @@ def callbacks(
   """
   found = []
   sampled = config.job == 'denoiser' and not config.model.get('text_width')
+  sampled &= jax.process_count() == 1  # hosts have no clips in common
   if sampled and build.make_codec(config).shows:
     found.append(_clips(config, source, logger))
   if held_out is not None:

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import datetime
+import os
 import shlex
 import sys
 import time
@@ -28,11 +29,13 @@ from framebridge_jax.training import (
   checkpoint,
   flops,
   guards,
+  hosts,
   lock,
   loop,
   profiling,
   sharding,
   signals,
+  silence,
   watchdog,
 )
 from framebridge_jax.training import logging as run_logging
@@ -48,24 +51,35 @@ def run(config: ml_collections.ConfigDict, workdir: epath.PathLike) -> None:
   if config.supervise:
     argv = [*sys.argv[1:], '--config.supervise=False']
     raise SystemExit(supervise.run(argv, workdir))
+  with hosts.joined(
+    hosts.place(os.environ),
+    wait=config.cluster.wait_seconds,
+    heartbeat=config.cluster.heartbeat_seconds,
+  ):
+    _run(config, workdir)
+
+
+def _run(config, workdir):
   devices.require(config.require)
   mesh = sharding.make_mesh(dict(config.mesh))
   fitting.check_mesh(config, mesh)
   runs.make_workdir(workdir)
-  with lock.hold(workdir):
-    source = build.make_source(config, 'train', workdir)
+  with lock.hold(workdir) if hosts.first() else contextlib.nullcontext():
+    with hosts.first_alone('data'):  # it prepares them
+      source = build.make_source(config, 'train', workdir)
+      held_out = (
+        build.make_source(config, 'test', workdir)
+        if config.train.validate_every
+        else None
+      )
     config = fitting.with_classes(config, len(source.class_names))
     fitting.check_resume(config, workdir)
     codec = fitting.check_codec(config, workdir)
-    runs.save_config(workdir, config)
-    if codec:
-      with files.replacing(workdir / fitting.CODEC) as temporary:
-        temporary.write_text(codec)
-    held_out = (
-      build.make_source(config, 'test', workdir)
-      if config.train.validate_every
-      else None
-    )
+    if hosts.first():
+      runs.save_config(workdir, config)
+      if codec:
+        with files.replacing(workdir / fitting.CODEC) as temporary:
+          temporary.write_text(codec)
     _train(config, workdir, source, held_out, mesh)
 
 
@@ -108,9 +122,7 @@ def _train(config, workdir, source, held_out, mesh):
     with (
       jax.set_mesh(mesh),
       nn.logical_axis_rules(sharding.RULES),
-      run_logging.Logger(
-        workdir, first_step=first + 1, wandb=config.log.wandb
-      ) as logger,
+      _logger(config, workdir, first + 1) as logger,
     ):
       while state is not None:
         bad = None
@@ -123,7 +135,16 @@ def _train(config, workdir, source, held_out, mesh):
         state = None
         if bad:
           state, data_offset = _roll_back(run, bad, layout, logger)
-  _record(config, workdir, first, time.perf_counter() - start)
+  if hosts.first():
+    _record(config, workdir, first, time.perf_counter() - start)
+
+
+def _logger(config, workdir, first_step):
+  if not hosts.first():
+    return silence.Silent()
+  return run_logging.Logger(
+    workdir, first_step=first_step, wandb=config.log.wandb
+  )
 
 
 def _start(run):
@@ -158,7 +179,11 @@ def _sit(run, state, data_offset, logger):
     ) as dog,
     contextlib.ExitStack() as stack,
   ):
-    window = profiling.parse(config.log.profile_steps, run.workdir)
+    window = (
+      profiling.parse(config.log.profile_steps, run.workdir)
+      if hosts.first()
+      else None
+    )
     if window:
       stack.callback(window.close)
     loop.train(

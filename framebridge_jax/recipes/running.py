@@ -21,6 +21,10 @@ def add(config: ml_collections.ConfigDict) -> None:
     'targets': '^params/.*/(qkv|out|mlp_in|mlp_out)/kernel$',
     'also': '',  # regex of parameters that train beside them
   }
+  config.cluster = {  # where several processes train as one
+    'wait_seconds': 300.0,  # within which all must have come
+    'heartbeat_seconds': 60.0,  # of silence: a process counts as dead
+  }
   config.train.accumulate = 1  # parts of the batch seen one after the other
   config.train.keep_every = 0  # checkpoints of such steps stay; 0: none
   config.train.best = ''  # metric whose least value stays: loss, ...

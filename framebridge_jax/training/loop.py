@@ -197,7 +197,7 @@ class _Run:
       self._watch.guard.judge(rows, step, self._saving.data_offset)
 
   def end_if_asked(self, step, state, meter):
-    number = self._watch.requests.received
+    number = self._watch.requests.due(step)
     if number is None:
       return
     self.look_back(step, meter)

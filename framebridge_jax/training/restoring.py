@@ -11,6 +11,7 @@ from jaxtyping import PyTree
 from framebridge_jax.training import (
   digests,
   freezing,
+  hosts,
   manifests,
   quarantine,
   sharding,
@@ -65,16 +66,21 @@ def newest_whole(
       found = read(step)
     except _NO_DAMAGE:
       raise
-    except Exception as error:  # noqa: BLE001  damage has many faces
+    except manifests.DamagedError as error:
       damaged[step] = manifests.reason(error)
-      logging.error(
-        'Checkpoint %s is damaged: %s', folder / str(step), damaged[step]
-      )
+    except Exception as error:  # noqa: BLE001  damage has many faces
+      if jax.process_count() > 1:
+        raise  # the others may be reading on, and do not know
+      damaged[step] = manifests.reason(error)
     else:
       if damaged and set_aside:
-        quarantine.set_aside([folder / str(step) for step in damaged])
+        with hosts.first_alone('damaged steps'):
+          quarantine.set_aside([folder / str(step) for step in damaged])
         manager.reload()
       return found
+    logging.error(
+      'Checkpoint %s is damaged: %s', folder / str(step), damaged[step]
+    )
   if not damaged:
     raise NoCheckpointError(
       f'no checkpoint in {folder}; train first '
@@ -157,8 +163,9 @@ def average(
 
 
 def _hold_against(manifest, tree, verify):
-  if verify and (found := digests.damage(manifest, tree)):
-    raise manifests.DamagedError(found)
+  found = digests.damage(manifest, tree) if verify else ''
+  if hosts.any_says(bool(found)):
+    raise manifests.DamagedError(found or 'another host has found damage')
   if not quarantine.finite(tree):
     raise manifests.DamagedError('it holds numbers that are not finite')
 
