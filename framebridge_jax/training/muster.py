@@ -106,7 +106,7 @@ def _gather(port, count, deadline, wait):
         hello = peer.receive(_HELLO)
       except TimeoutError:
         hello = None
-      if hello and 0 < hello.get('index', 0) < count:
+      if _is_of(hello, count):
         peer.host = hello['host']
         peers[hello['index']] = peer
       if time.monotonic() > deadline:
@@ -125,6 +125,16 @@ def _gather(port, count, deadline, wait):
   for peer in peers.values():
     peer.send(go=True)
   return peers
+
+
+def _is_of(hello, count):
+  """Whether a process of ours said so; anyone can call at a port."""
+  return (
+    isinstance(hello, dict)
+    and isinstance(hello.get('index'), int)
+    and 0 < hello['index'] < count
+    and isinstance(hello.get('host'), str)
+  )
 
 
 def _go(where, count, index, deadline, wait):

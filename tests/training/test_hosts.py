@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import socket
+import time
 
 import pytest
 
@@ -100,3 +101,26 @@ def test_a_port_that_is_taken_is_named():
       muster.held(f'localhost:{port - 1}', 2, 0, wait=1),
     ):
       pass
+
+
+def test_strangers_at_the_port_are_not_taken_for_a_process():
+  port = _port()
+
+  def call():
+    for words in (b'GET / HTTP/1.1\r\n\r\n', b'[1]\n', b'{"index": "1"}\n'):
+      for _ in range(50):
+        try:
+          with socket.create_connection(('localhost', port + 1), 1) as one:
+            one.sendall(words)
+          break
+        except ConnectionError:
+          time.sleep(0.02)
+
+  with concurrent.futures.ThreadPoolExecutor(1) as pool:
+    calling = pool.submit(call)
+    with (
+      pytest.raises(hosts.HostError, match='of 2 processes 1 did not come'),
+      muster.held(f'localhost:{port}', 2, 0, wait=1.5),
+    ):
+      pass
+    calling.result()
