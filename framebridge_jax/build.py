@@ -26,7 +26,13 @@ from framebridge_jax.processes import table as processes
 from framebridge_jax.samplers import grids, loop
 from framebridge_jax.samplers import table as samplers
 from framebridge_jax.tasks import generate, plans
-from framebridge_jax.training import optimizers, retention, step
+from framebridge_jax.training import (
+  freezing,
+  lora,
+  optimizers,
+  retention,
+  step,
+)
 
 Config = ml_collections.ConfigDict
 Batch = Mapping[str, Any]
@@ -230,8 +236,28 @@ def _source_options(config, name):
 def make_optimizer(config: Config) -> optax.GradientTransformation:
   """A row of OPTIMIZERS with clipping and a learning-rate schedule."""
   return optimizers.make(
-    optimizers.Recipe(**config.optimizer, num_steps=config.train.num_steps)
+    optimizers.Recipe(
+      **{**config.optimizer, 'freeze': _frozen(config)},
+      num_steps=config.train.num_steps,
+    )
   )
+
+
+def make_frozen(config: Config) -> freezing.Frozen:
+  """Which parameters stay as they are, as the optimizer knows too."""
+  return freezing.matching(_frozen(config))
+
+
+def _frozen(config):
+  adapted = make_lora(config)
+  patterns = config.optimizer.freeze, adapted.frozen if adapted else ''
+  return '|'.join(f'(?:{x})' for x in patterns if x)
+
+
+def make_lora(config: Config) -> lora.Lora | None:
+  """How the network is adapted, if it is; old runs have no key for it."""
+  chosen = config.get('lora', {'rank': 0})
+  return lora.Lora(**chosen) if chosen['rank'] else None
 
 
 def make_keep(config: Config) -> retention.Keep:

@@ -29,6 +29,21 @@ def check_train(config: ml_collections.ConfigDict) -> None:
   Raises:
     ConfigError: keys are missing, unknown or wrong, or do not go together.
   """
+  _check_keys(config)
+  _refuse(contradictions.find(config))
+
+
+def check_program(config: ml_collections.ConfigDict) -> None:
+  """Checks a training config that is compiled and not run: no file is read.
+
+  Raises:
+    ConfigError: as `check_train`.
+  """
+  _check_keys(config)
+  _refuse(contradictions.of_program(config))
+
+
+def _check_keys(config):
   job = config.get('job')
   _refuse(_value(rules.one_of(keys.JOBS), 'job', job))
   table = {**keys.TRAIN, **keys.JOBS[job]}
@@ -37,7 +52,6 @@ def check_train(config: ml_collections.ConfigDict) -> None:
     if key == 'model' or key in config:
       table |= _network(config, key)
   _refuse(_against(table, config))
-  _refuse(contradictions.find(config))
 
 
 def check_model(config: ml_collections.ConfigDict) -> None:

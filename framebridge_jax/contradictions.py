@@ -17,14 +17,19 @@ Config = ml_collections.ConfigDict
 def find(config: Config) -> list[str]:
   """One sentence for each contradiction of a training config."""
   return [
-    *_files(config),
+    *_data_files(config),
+    *_weight_files(config),
     *data_contradictions.find(config),
-    *_running(config),
-    *JOBS[config.job](config),
+    *of_program(config),
   ]
 
 
-def _files(config) -> Iterator[str]:
+def of_program(config: Config) -> list[str]:
+  """The same of what is compiled, with no word on files that are read."""
+  return [*_running(config), *JOBS[config.job](config)]
+
+
+def _data_files(config) -> Iterator[str]:
   try:
     places = build.data_places(config)
   except ValueError as error:
@@ -36,11 +41,32 @@ def _files(config) -> Iterator[str]:
         f'dataset is {row.name} and data_dir is empty; set --config.data_dir '
         f'to a folder of videos'
       )
+
+
+def _weight_files(config) -> Iterator[str]:
   if config.init_from and not build.weights_path(config.init_from).is_file():
     yield (
       f'init_from is {config.init_from!r}, want a weight file, one of '
       f"{', '.join(build.WEIGHTS)}, or '' to train from nothing"
     )
+
+  if config.lora.rank and not config.init_from:
+    yield (
+      f"lora.rank is {config.lora.rank} and init_from is ''; LoRA changes "
+      f'weights that are there, so name them'
+    )
+  if _neural(config) and not build.weights_path(config.prior_from).is_file():
+    yield (
+      f'prior_from is {config.prior_from!r}, want the weights of a neural '
+      f'prior: train one with configs/neural_prior_ucf101.py and export it'
+    )
+
+
+def _neural(config):
+  """Whether a neural prior stands beside the network."""
+  if config.job != 'denoiser':
+    return False
+  return build.NEURAL in (config.prior, config.denoiser.shown)
 
 
 def _running(config) -> Iterator[str]:
@@ -53,6 +79,7 @@ def _running(config) -> Iterator[str]:
   except ValueError as error:
     yield f'log.{error}'
   yield from _best(config.train)
+  yield from _adapted(config)
   if config.log.wandb and not importlib.util.find_spec('wandb'):
     yield (
       f'log.wandb is {config.log.wandb!r} and the package wandb is not '
@@ -62,6 +89,17 @@ def _running(config) -> Iterator[str]:
     yield (
       f'train.batch_size {config.train.batch_size} cannot be parted into '
       f'train.accumulate {config.train.accumulate} equal parts'
+    )
+
+
+def _adapted(config) -> Iterator[str]:
+  """What LoRA wants."""
+  if not config.lora.rank:
+    return
+  if not config.lora.targets:
+    yield (
+      f"lora.rank is {config.lora.rank} and lora.targets is ''; give a regex "
+      f'of the matrices that it changes'
     )
 
 
@@ -170,14 +208,13 @@ def _heard(config) -> Iterator[str]:
 
 
 def _prior(config) -> Iterator[str]:
-  neural = build.NEURAL in (config.prior, config.denoiser.shown)
   if config.model.get('prior', False) != bool(config.denoiser.shown):
     yield (
       f'model.prior is {config.model.get("prior", False)} and denoiser.shown '
       f'is {config.denoiser.shown!r}; a network has channels for a prior if '
       f'and only if it is shown one'
     )
-  if not neural:
+  if not _neural(config):
     return
   if 'prior_model' not in config:
     yield (
@@ -187,11 +224,6 @@ def _prior(config) -> Iterator[str]:
   else:
     yield from _network(config, 'prior_model')
     yield from _untimed(config, 'prior_model')
-  if not build.weights_path(config.prior_from).is_file():
-    yield (
-      f'prior_from is {config.prior_from!r}, want the weights of a neural '
-      f'prior: train one with configs/neural_prior_ucf101.py and export it'
-    )
   if not config.optimizer.freeze.startswith('^prior/'):
     yield (
       f'optimizer.freeze is {config.optimizer.freeze!r}, but the neural prior '

@@ -6,30 +6,143 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Key, PyTree
 
-from framebridge_jax import build
+from framebridge_jax import arrays, build
 from framebridge_jax.build import Config
 from framebridge_jax.models import digit_reader, latte, motion_reader
 from framebridge_jax.processes import times
-from framebridge_jax.training import losses, step
+from framebridge_jax.training import flops, freezing, losses
+from framebridge_jax.training import state as states
+from framebridge_jax.training import step as steps
 
 Init = Callable[[Key[Array, '']], PyTree]
 
 
 def make_init(config: Config) -> Init:
-  """Gives a function from a key to the job's parameters, boxed."""
-  return JOBS[config.job].init(config)
+  """Gives a function from a key to all that the job trains, boxed."""
+  init = JOBS[config.job].init(config)
+  adapted = build.make_lora(config)
+  return adapted.grown(init) if adapted else init
 
 
-def make_loss(config: Config) -> step.Loss:
+def make_loss(config: Config) -> steps.Loss:
   """The job's training loss."""
-  return JOBS[config.job].loss(config)
+  loss = JOBS[config.job].loss(config)
+  return lambda params, *args: loss(merged(config, params), *args)
+
+
+def make_step(config: Config) -> steps.Step:
+  """The job's training step."""
+  return steps.make_step(
+    make_loss(config),
+    build.make_optimizer(config),
+    ema_decays=config.ema_decays,
+    key=jax.random.fold_in(jax.random.key(config.seed), 1),
+    accumulate=config.train.accumulate,
+    spikes=build.make_spikes(config),
+    frozen=build.make_frozen(config),
+  )
+
+
+def layout(config: Config, mesh: jax.sharding.Mesh) -> states.TrainState:
+  """Shapes and places of the job's state; nothing is computed."""
+  return states.layout(
+    make_init(config),
+    build.make_optimizer(config),
+    mesh,
+    ema_decays=config.ema_decays,
+    frozen=build.make_frozen(config),
+  )
+
+
+def create(config: Config, mesh: jax.sharding.Mesh) -> states.TrainState:
+  """The job's state at its birth."""
+  return states.create(
+    make_init(config),
+    build.make_optimizer(config),
+    jax.random.key(config.seed),
+    mesh,
+    ema_decays=config.ema_decays,
+    frozen=build.make_frozen(config),
+  )
+
+
+def abstract_batch(config: Config) -> dict[str, jax.ShapeDtypeStruct]:
+  """Shapes of what a step is given of the data."""
+  codec = build.make_codec(config)
+  shape = codec.latent_shape(config.data.frames, config.data.size)
+  clips = config.train.batch_size
+  batch = {
+    'video': jax.ShapeDtypeStruct((clips, *shape), codec.ahead_dtype),
+    'label': jax.ShapeDtypeStruct((clips,), np.int32),
+  }
+  width = config.model.get('text_width', 0)
+  if width:
+    batch['text'] = jax.ShapeDtypeStruct((clips, width), np.float32)
+  return batch
+
+
+def loss_operations(config: Config, params: PyTree) -> float:
+  """Of the matrix products of a batch's loss, on all devices together.
+
+  Raises:
+    ValueError: they cannot be counted.
+  """
+  return _operations(config, params, make_loss(_plain(config)))
+
+
+def step_operations(config: Config, params: PyTree) -> float:
+  """The same of loss and gradient, with what remat computes anew.
+
+  Raises:
+    ValueError: they cannot be counted.
+  """
+  loss, frozen = make_loss(_plain(config)), build.make_frozen(config)
+
+  def gradient(params, batch, keys):
+    trained, rest = freezing.split(params, frozen)
+    return jax.value_and_grad(
+      lambda part: loss(freezing.joined(part, rest), batch, keys), has_aux=True
+    )(trained)
+
+  return _operations(config, params, gradient)
+
+
+def _operations(config, params, fn):
+  batch = abstract_batch(config)
+  ids = jnp.arange(config.train.batch_size)
+  keys = jax.eval_shape(lambda: arrays.sample_keys(jax.random.key(0), ids))
+  return flops.count(fn, params, batch, keys)
+
+
+def _plain(config):
+  """Other kernels of attention hide the same products."""
+  plain = config.copy_and_resolve_references().unlock()
+  for key in ('model', 'prior_model'):
+    if 'attention' in plain.get(key, {}):
+      plain[key].attention = 'xla'
+  return plain
+
+
+def merged(config: Config, params: PyTree) -> PyTree:
+  """What networks are given of the parameters of a run."""
+  adapted = build.make_lora(config)
+  return adapted.merged(params) if adapted else params
 
 
 def abstract_params(config: Config) -> Any:
-  """Shapes of the model's parameters, without making them."""
-  init = make_init(config)
+  """Shapes of all that the job trains, without making it."""
+  return _abstract(make_init(config))
+
+
+def abstract_weights(config: Config) -> Any:
+  """The same of what networks are given, and weight files hold."""
+  return _abstract(JOBS[config.job].init(config))
+
+
+def _abstract(init):
   return jax.eval_shape(lambda key: nn.unbox(init(key)), jax.random.key(0))
 
 
@@ -37,7 +150,7 @@ class Job(NamedTuple):
   """Something that can be trained."""
 
   init: Callable[[Config], Init]
-  loss: Callable[[Config], step.Loss]
+  loss: Callable[[Config], steps.Loss]
 
 
 def _denoiser_init(config):

@@ -14,7 +14,7 @@ from framebridge_jax.processes import (
   views,
 )
 from framebridge_jax.processes import table as processes
-from framebridge_jax.training import losses, optimizers
+from framebridge_jax.training import chips, losses, optimizers
 
 
 def _data_sets(x):
@@ -40,6 +40,12 @@ def _weights(x):
 def _size(x):
   """A side, or 0."""
   return None if x == 0 else rules.even(x)
+
+
+def _chips(x):
+  """Names of CHIPS, or none."""
+  fits = isinstance(x, tuple | list) and set(x) <= set(chips.CHIPS)
+  return None if fits else f'() or names of {", ".join(chips.CHIPS)}'
 
 
 TRAIN: dict[str, rules.Rule] = {
@@ -72,6 +78,13 @@ TRAIN: dict[str, rules.Rule] = {
   'optimizer.clip_norm': rules.number(1e-6),
   'optimizer.clip_from': rules.integer(0),
   'optimizer.freeze': rules.regex,
+  'optimizer.moments': rules.one_of(build.DTYPES),
+  'cluster.wait_seconds': rules.number(1),
+  'cluster.heartbeat_seconds': rules.number(1),
+  'lora.rank': rules.integer(0),
+  'lora.alpha': rules.number(1e-6),
+  'lora.targets': rules.regex,
+  'lora.also': rules.regex,
   'ema_decays': rules.numbers(0, 1),
   'init_from': rules.text,
   'init_fresh': rules.regex,
@@ -309,6 +322,12 @@ MODES: dict[str, dict[str, rules.Rule]] = {
     'ratings': rules.some_texts,
     'rating_key': rules.text,
     'seed': rules.integer(0),
+  },
+  'plan': {
+    'devices': rules.integer(1),
+    'topology': rules.text,
+    'chips': _chips,
+    'utilisation': rules.number(0.01, 1),
   },
   'doctor': {
     'require': rules.one_of(['', 'cpu', 'gpu', 'tpu']),

@@ -29,6 +29,7 @@ MODES = {
   'encode': 'encode a data set into a cache of latents',
   'embed': 'embed captions with a ported text encoder',
   'export': 'write the averaged weights of a run as one file',
+  'plan': 'tell memory, exchanges and time of a training before it runs',
   'doctor': 'look at this machine, and at what would fail on it',
 }
 EXIT_INPUT = 2  # other codes are attributes of the errors they belong to

@@ -45,4 +45,6 @@ SAMPLE: dict[str, rules.Rule] = {
   'compute_dtype': rules.optional(rules.one_of(build.COMPUTE_DTYPES)),
   'batch_size': rules.integer(1),
   'name': rules.text,
+  'host': rules.integer(-1),
+  'hosts': rules.integer(-1),
 }

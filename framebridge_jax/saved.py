@@ -84,7 +84,7 @@ def of_run(
   """
   if config.weights:
     path = build.weights_path(config.weights)
-    like = jobs.abstract_params(config)
+    like = jobs.abstract_weights(config)
     params = weights.fit(weights.load(path).params, like, fresh='').params
     variables = jax.device_put(params, layout)
     facts = {'path': config.weights}
@@ -93,7 +93,8 @@ def of_run(
     from framebridge_jax.training import checkpoint
 
     with checkpoint.Checkpointer(workdir, read_only=True) as checkpointer:
-      variables, step = restore_average(config, checkpointer, layout)
+      params, step = restore_average(config, checkpointer, layout)
+    variables = jobs.merged(config, params)
     facts = {'path': str(workdir), 'step': step}
   return Saved(config, variables, facts | {'sha256': fingerprint(variables)})
 

@@ -1,8 +1,9 @@
+# shellcheck shell=bash
 # Sourced by the other launchers: finds Python 3.11 or 3.12, enters the active
 # virtual environment or .venv (made when missing), and moves to the root of
 # the repository. PYTHON chooses the interpreter that makes .venv.
 
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit
 
 supported() {
   "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' \
@@ -28,7 +29,7 @@ enter_environment() {
   if [[ -n "${VIRTUAL_ENV:-}" ]]; then
     if ! supported "$VIRTUAL_ENV/bin/python"; then
       echo "The active environment $VIRTUAL_ENV is not Python 3.11 or 3.12." \
-        'Leave it with `deactivate`; then .venv is used.' >&2
+        "Leave it with deactivate; then .venv is used." >&2
       return 1
     fi
   else

@@ -3,6 +3,7 @@
 # runs/quickstart/report.html: the main job, on CPU, in minutes.
 #   bash launch/quickstart.sh [arguments of the training command]
 set -euo pipefail
+# shellcheck source=launch/environment.sh
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 
 run() {

@@ -2,6 +2,7 @@
 # Installs what the tests need and runs the default suite, a process a core.
 #   bash launch/test.sh [arguments of pytest]
 set -euo pipefail
+# shellcheck source=launch/environment.sh
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 
 enter_environment

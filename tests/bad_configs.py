@@ -192,6 +192,13 @@ BAD = [
   ({'prior': 'neural'}, ["prior is 'neural'", 'there is no prior_model']),
   ({'denoiser.shown': 'neural'}, ["shown 'neural'", 'no prior_model']),
   # Typos.
+  ({'optimizer.moments': 'float16'}, ['optimizer.moments', 'bfloat16']),
+  ({'lora.rank': 4}, ['lora.rank is 4', "init_from is ''"]),
+  (
+    {'lora.rank': 4, 'lora.targets': ''},
+    ['lora.rank is 4', "lora.targets is ''", 'give a regex'],
+  ),
+  ({'lora.targets': 'a('}, ['lora.targets', 'unterminated']),
   ({'optimizer.learnin_rate': 1.0}, ['mean optimizer.learning_rate?']),
   ({'train.batchsize': 8}, ['train.batchsize', 'mean train.batch_size?']),
   ({'times.pframes': 0.1}, ['times.pframes', 'mean times.p_frames?']),

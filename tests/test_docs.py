@@ -246,7 +246,8 @@ def wrong_rows(table: str, recipes: list[str]) -> list[str]:
   """
   rows = {}
   for line in table.strip().splitlines()[2:]:
-    key, *cells = (cell.strip() for cell in line.split('|')[1:-1])
+    cells = re.split(r'(?<!\\)\|', line)[1:-1]  # a bar in a cell has a \ before
+    key, *cells = (cell.strip().replace('\\|', '|') for cell in cells)
     values = [_shown(cell) for cell in cells[: len(recipes)]]
     for i, value in enumerate(values):
       values[i] = values[i - 1] if value is _SAME else value

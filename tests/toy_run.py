@@ -11,6 +11,7 @@ import contextlib
 import dataclasses
 import hashlib
 import json
+import math
 import os
 import pathlib
 import resource
@@ -23,22 +24,27 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import tiny
 from absl import flags
+from jax.experimental import multihost_utils
 from orbax.checkpoint import checkpoint_manager
 from orbax.checkpoint import path as ocp_path
 
 from framebridge_jax.data import clips as data_clips
 from framebridge_jax.data import pipeline, sources, visits
+from framebridge_jax.models import latte
 from framebridge_jax.training import (
   checkpoint,
   digests,
   guards,
+  hosts,
   lock,
   loop,
   manifests,
   retention,
   sharding,
   signals,
+  silence,
   state,
   step,
   watchdog,
@@ -71,6 +77,8 @@ FAULTS = {
 
 
 OPTIMIZER = optax.adam(0.01)
+NETWORK = tiny.make_latte(prior=False)
+SLOWER = optax.adam(2e-4)  # as recipes have it, for the Latte
 LOOK = visits.Look(size=2, frames=2, stride=2)
 
 
@@ -84,8 +92,12 @@ class Toy:
     keep: newest checkpoints that stay.
     width: of the network; 1000 makes a state of 50 MB.
     pause: seconds that each step waits.
+    latte: whether the network is a Latte of two blocks, of which every axis of
+      a mesh holds something.
     mesh: devices along `fsdp`.
     data: devices along `data`.
+    tensor: devices along `tensor`.
+    frames: devices along `frames`.
     batch: samples a step.
     clips: of a source that the package's own pipeline reads; 0: noise is made.
     workers: of that pipeline.
@@ -101,8 +113,11 @@ class Toy:
   keep: int = 2
   width: int = 16
   pause: float = 0.0
+  latte: bool = False
   mesh: int = 1
   data: int = 1
+  tensor: int = 1
+  frames: int = 1
   batch: int = 4
   clips: int = 0
   workers: int = 0
@@ -116,7 +131,7 @@ class Toy:
 def train(workdir: pathlib.Path, toy: Toy) -> None:
   workdir.mkdir(parents=True, exist_ok=True)
   with (
-    lock.hold(workdir),
+    lock.hold(workdir) if hosts.first() else contextlib.nullcontext(),
     signals.Requests() as requests,
     checkpoint.Checkpointer(
       workdir, keep=retention.Keep(last=toy.keep)
@@ -130,13 +145,22 @@ def train(workdir: pathlib.Path, toy: Toy) -> None:
     print(f'FROM {first}', flush=True)
     print(f'HOLDS {digest(now)}', flush=True)
     with (
-      run_logging.Logger(workdir, first_step=first + 1) as logger,
+      jax.set_mesh(_mesh(toy)),
+      nn.logical_axis_rules(sharding.RULES),
+      (
+        run_logging.Logger(workdir, first_step=first + 1)
+        if hosts.first()
+        else silence.Silent()
+      ) as logger,
       open_batches(first + data_offset, toy) as batches,
       watchdog.Watchdog(60, end=True) as dog,
     ):
       now = loop.train(
         step.make_step(
-          _loss, OPTIMIZER, ema_decays=(0.9,), key=jax.random.key(1)
+          _denoise if toy.latte else _loss,
+          _optimizer(toy),
+          ema_decays=(0.9,),
+          key=jax.random.key(1),
         ),
         now,
         batches,
@@ -172,24 +196,37 @@ def digest(now: state.TrainState) -> str:
   content = hashlib.sha256()
   # Of copies: an array that numpy has seen is not given away to the next step.
   for leaf in jax.tree.leaves(now):
-    content.update(np.asarray(jnp.copy(leaf)).tobytes())
-  held = [str(x.index) for x in now.params['into'].addressable_shards]
+    whole = jnp.copy(leaf)
+    if not whole.is_fully_addressable:
+      whole = multihost_utils.process_allgather(whole, tiled=True)
+    content.update(np.asarray(whole).tobytes())
+  matrix = now.params.get('into', jax.tree.leaves(now.params)[0])
+  held = [str(x.index) for x in matrix.addressable_shards]
   return f'{content.hexdigest()} {len(set(held))}/{len(held)}'
 
 
 def fresh(toy: Toy) -> state.TrainState:
   return state.create(
-    lambda key: _init(key, toy.width),
-    OPTIMIZER,
+    _init_latte if toy.latte else lambda key: _init(key, toy.width),
+    _optimizer(toy),
     jax.random.key(0),
     _mesh(toy),
     ema_decays=(0.9,),
   )
 
 
+def _optimizer(toy):
+  return SLOWER if toy.latte else OPTIMIZER
+
+
 def _mesh(toy):
-  sizes = {'data': toy.data, 'fsdp': toy.mesh, 'tensor': 1, 'frames': 1}
-  return sharding.make_mesh(sizes, jax.devices()[: toy.data * toy.mesh])
+  sizes = {
+    'data': toy.data,
+    'fsdp': toy.mesh,
+    'tensor': toy.tensor,
+    'frames': toy.frames,
+  }
+  return sharding.make_mesh(sizes, jax.devices()[: math.prod(sizes.values())])
 
 
 def _init(key, width):
@@ -214,6 +251,31 @@ def _loss(params, batch, keys):
   hidden = jnp.tanh(jnp.tanh(x @ params['into']) @ params['wide'])
   error = hidden @ params['out'] - noise
   return jnp.mean(error**2), {'mse': jnp.mean(jnp.abs(error))}
+
+
+def _init_latte(key):
+  """Matrices at random: at its own start a Latte answers 0."""
+  z, t, cond = tiny.make_inputs(4)
+  boxed = NETWORK.init(key, z, t, cond)
+  flat, shape = jax.tree.flatten(boxed)
+  return jax.tree.unflatten(
+    shape,
+    [
+      x + 0.1 * jax.random.normal(jax.random.fold_in(key, i), x.shape)
+      for i, x in enumerate(flat)
+    ],
+  )
+
+
+def _denoise(params, batch, keys):
+  z = jnp.asarray(batch['video'], jnp.float32)
+  noise = jax.vmap(lambda key: jax.random.normal(key, z.shape[1:]))(keys)
+  t = jnp.abs(noise[:, :, 0, 0, 0])
+  cond = latte.Cond(label=batch['label'] % tiny.CLASSES)
+  error = NETWORK.apply(params, z + noise, t, cond) - noise
+  # Frame by frame: one long sum would round more than devices differ.
+  frames = jnp.mean(error**2, axis=(2, 3, 4))
+  return jnp.mean(frames), {'mse': jnp.mean(jnp.abs(error))}
 
 
 @contextlib.contextmanager
@@ -259,10 +321,15 @@ def _paced(batches, toy):
 def _noise(position, toy):
   while True:
     rng = np.random.default_rng(position)
-    video = rng.normal(size=(toy.batch, 2, 2, 2, 3)).astype(np.float32)
+    shape = (4, 8, 8, 3) if toy.latte else (2, 2, 2, 3)
+    video = rng.normal(size=(toy.batch, *shape)).astype(np.float32)
     if position in toy.spoiled:
       video[0] = np.nan
-    yield {'video': video, 'label': np.full(toy.batch, position, np.int32)}
+    label = np.full(toy.batch, position, np.int32)
+    # A process has its own samples of a batch.
+    own = np.split(np.arange(toy.batch), jax.process_count())
+    mine = own[jax.process_index()]
+    yield {'video': video[mine], 'label': label[mine]}
     position += 1
 
 
@@ -313,8 +380,13 @@ def _then(result, act):
 def main() -> None:
   flags.FLAGS.mark_as_parsed()  # grain's workers read absl flags
   words = sys.argv[1:]
-  for workdir, knobs in zip(words[::2], words[1::2], strict=True):
-    _run(pathlib.Path(workdir), Toy(**json.loads(knobs)))
+  try:
+    with hosts.joined(hosts.place(os.environ), wait=15, heartbeat=10):
+      for workdir, knobs in zip(words[::2], words[1::2], strict=True):
+        _run(pathlib.Path(workdir), Toy(**json.loads(knobs)))
+  except ValueError as error:
+    print(f'error: {error}', file=sys.stderr)
+    raise SystemExit(getattr(error, 'exit_code', 2)) from None
 
 
 def _run(workdir, toy):
@@ -327,11 +399,7 @@ def _run(workdir, toy):
     # Without the signal a write beyond it fails as on a full disk.
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (toy.limit, toy.limit))
-  try:
-    train(workdir, toy)
-  except ValueError as error:
-    print(f'error: {error}', file=sys.stderr)
-    raise SystemExit(getattr(error, 'exit_code', 2)) from None
+  train(workdir, toy)
 
 
 if __name__ == '__main__':

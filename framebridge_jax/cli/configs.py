@@ -22,7 +22,8 @@ def for_mode(
 ) -> ml_collections.ConfigDict:
   """The config of a mode before overrides.
 
-  Training takes the recipe as it is.  Every other mode takes the keys of its
+  Training takes the recipe as it is; planning adds its own keys to a training's
+  recipe, or to the run in the workdir.  Every other mode takes the keys of its
   recipe (the package's own when none is named) and the rest from the run in
   the workdir.  A mode of WITHOUT_RUN is content with its recipe, and one of
   ALONE takes nothing else.
@@ -38,6 +39,8 @@ def for_mode(
         'training needs a config: --config=configs/quickstart.py'
       )
     return load_recipe(recipe)
+  if mode == 'plan':
+    return _for_plan(recipe, workdir)
   own = load_recipe(recipe or str(RECIPES / f'{mode}.py'))
   run = (workdir / saved.CONFIG).is_file()
   if mode in ALONE or (mode in WITHOUT_RUN and not run):
@@ -45,6 +48,16 @@ def for_mode(
   config = ml_collections.ConfigDict(saved.load_config(workdir))
   config.update(own)
   return config
+
+
+def _for_plan(recipe, workdir):
+  config = (
+    load_recipe(recipe).unlock()
+    if recipe
+    else ml_collections.ConfigDict(saved.load_config(workdir))
+  )
+  config.update(load_recipe(str(_RECIPES / 'plan.py')))
+  return config.lock()
 
 
 def load_recipe(recipe: str) -> ml_collections.ConfigDict:

@@ -2,7 +2,6 @@
 
 import time
 
-import jax
 import ml_collections
 import numpy as np
 from absl import logging
@@ -33,7 +32,7 @@ def run(config: ml_collections.ConfigDict, workdir: epath.PathLike) -> None:
   """
   check.check_mode(config, 'encode')
   workdir = epath.Path(workdir)
-  host, hosts = _place(config)
+  host, hosts = shares.of(config)
   pipeline = _pipeline(config)
   network = encoders.peek(config.autoencoder, ('vae_kl',))
   captions = open_captions(config, workdir)
@@ -101,18 +100,6 @@ def make_piece(
     return {**encode(frames), **(captions(caption) if captions else {})}
 
   return make
-
-
-def _place(config):
-  """Which host this is, and of how many."""
-  host = jax.process_index() if config.host < 0 else config.host
-  hosts = jax.process_count() if config.hosts < 0 else config.hosts
-  if not 0 <= host < hosts:
-    raise ValueError(
-      f'host is {host} of {hosts} hosts, which are numbered from 0; set both, '
-      f'or neither'
-    )
-  return host, hosts
 
 
 def open_captions(

@@ -8,13 +8,16 @@ import ml_collections
 from absl import logging
 from etils import epath
 
-from framebridge_jax import build, check, saved
+from framebridge_jax import build, check, jobs, saved
 from framebridge_jax.porting import weights
 from framebridge_jax.training import checkpoint
 
 
 def run(config: ml_collections.ConfigDict, workdir: epath.PathLike) -> None:
-  """Writes `config.path`; the file carries the run's config and its step."""
+  """Writes `config.path`; the file carries the run's config and its step.
+
+  What LoRA has trained is merged into the matrices that it changes.
+  """
   check.check_mode(config, 'export')
   if not config.path:
     raise ValueError('no file to write; set --config.path=weights.safetensors')
@@ -30,10 +33,14 @@ def run(config: ml_collections.ConfigDict, workdir: epath.PathLike) -> None:
     'date': datetime.date.today().isoformat(),
     'device': jax.devices()[0].device_kind,
   }
+  said = saved.load_config(workdir)
+  if build.make_lora(config):
+    facts['lora'] = json.dumps(said['lora'])
+    said['lora'] = {**said['lora'], 'rank': 0}  # the sums are whole weights
   weights.save(
     path,
-    params,
-    saved.load_config(workdir),
+    jobs.merged(config, params),
+    said,
     dtype=build.DTYPES[config.export_dtype],
     facts=facts,
   )

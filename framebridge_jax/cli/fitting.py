@@ -4,10 +4,11 @@ import jax
 import ml_collections
 from etils import epath
 
-from framebridge_jax import build, check, saved
+from framebridge_jax import build, check, keys, saved
 from framebridge_jax.cli import configs
+from framebridge_jax.training import freezing, restoring
 from framebridge_jax.training import logging as run_logging
-from framebridge_jax.training import restoring
+from framebridge_jax.training import state as states
 
 # What a checkpoint's arrays and their meaning hang on.
 _FIXED_KEYS = (
@@ -19,11 +20,11 @@ _FIXED_KEYS = (
   'denoiser',
   'model',
   'prior_model',
+  'lora',
   'ema_decays',
 )
 
-# How a network is computed; what it computes is the same.
-_SAME_NUMBERS = ('model.attention',)
+_FREE_OPTIONS = ('attention', 'remat')  # how a network computes, not what
 
 CODEC = 'codec.sha256'  # of the weights that made a run's latents
 
@@ -50,21 +51,83 @@ def with_classes(
   return config
 
 
-def check_batch(
+def check_mesh(
   config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh
 ) -> None:
-  """Refuses a batch that the devices cannot share.
+  """Refuses a mesh along which batch, frames or heads cannot be shared.
+
+  Raises:
+    ConfigError: as said; all problems together.
+  """
+  problems = [*_batch(config, mesh), *_hosts(mesh)]
+  for key in keys.NETWORKS.get(config.job, ()):
+    if key in config:
+      problems += _network(config, key, mesh.shape)
+  if config.job not in keys.NETWORKS:
+    problems += [
+      f'mesh.{axis} is {mesh.shape[axis]}, and a {config.job} has nothing to '
+      f'lay along it; give those devices to mesh.data'
+      for axis in ('tensor', 'frames')
+      if mesh.shape[axis] > 1
+    ]
+  if problems:
+    raise check.ConfigError(*problems)
+
+
+def _network(config, key, sizes):
+  """What frames, places and heads a network has, against the devices."""
+  network = build.make_network(config[key], config.dtype)
+  frames, side, _, _ = build.make_codec(config).latent_shape(
+    config.data.frames, config.data.size
+  )
+  image = ', with the image before them,' if network.image_frame else ''
+  counts = [
+    ('frames', frames + network.image_frame, f'frames of {key}{image}'),
+    ('frames', (side // network.patch) ** 2, f'tokens a frame of {key}'),
+    ('tensor', network.heads, f'heads of {key}'),
+  ]
+  for axis, count, what in counts:
+    if count % sizes[axis]:
+      yield (
+        f'mesh.{axis} {sizes[axis]} does not divide the {count} {what}; choose '
+        f'another mesh.{axis}'
+      )
+
+
+def _batch(config, mesh):
+  parts = mesh.shape['data'] * mesh.shape['fsdp']
+  parts *= config.train.accumulate
+  if config.train.batch_size % parts:
+    yield (
+      f'train.batch_size {config.train.batch_size} cannot be shared by the '
+      f'devices along mesh.data and mesh.fsdp in train.accumulate parts '
+      f'({parts} in all); make it a multiple'
+    )
+
+
+def _hosts(mesh):
+  """Each host reads whole samples of its own."""
+  parts, hosts = mesh.shape['data'] * mesh.shape['fsdp'], jax.process_count()
+  if parts % hosts:
+    yield (
+      f'mesh.data x mesh.fsdp is {parts}, which {hosts} processes cannot share '
+      f'equally; lay mesh.tensor and mesh.frames within a process'
+    )
+
+
+def check_trained(
+  config: ml_collections.ConfigDict, layout: states.TrainState
+) -> None:
+  """Refuses a run in which nothing trains.
 
   Raises:
     ConfigError: as said.
   """
-  parts = mesh.shape['data'] * mesh.shape['fsdp']
-  parts *= config.train.accumulate
-  if config.train.batch_size % parts:
+  trained, _ = freezing.split(layout.params, build.make_frozen(config))
+  if not jax.tree.leaves(trained):
     raise check.ConfigError(
-      f'train.batch_size {config.train.batch_size} cannot be shared by the '
-      f'devices along mesh.data and mesh.fsdp in train.accumulate parts '
-      f'({parts} in all); make it a multiple'
+      f'optimizer.freeze {config.optimizer.freeze!r} is found in the name of '
+      f'every parameter, so nothing would train; name fewer'
     )
 
 
@@ -83,11 +146,13 @@ def check_resume(
     configs.flatten(ml_collections.ConfigDict(saved.load_config(workdir)))
   )
   new = dict(configs.flatten(config))
+  if not (old.get('lora.rank') or new.get('lora.rank')):
+    old |= {key: new[key] for key in new if key.startswith('lora.')}  # unused
   differences = [
     f'{key} was {old.get(key)!r}, is {new.get(key)!r}'
     for key in sorted(old.keys() | new.keys())
     if key.split('.')[0] in _FIXED_KEYS
-    and key not in _SAME_NUMBERS
+    and key.split('.')[-1] not in _FREE_OPTIONS
     and _plain(old.get(key)) != _plain(new.get(key))
   ]
   if differences:

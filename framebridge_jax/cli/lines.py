@@ -20,6 +20,8 @@ _COMMON = (
   'frames',
   'size',
   'compute_dtype',
+  'host',
+  'hosts',
 )
 
 

@@ -33,6 +33,7 @@ def callbacks(
   """
   found = []
   sampled = config.job == 'denoiser' and not config.model.get('text_width')
+  sampled &= jax.process_count() == 1  # hosts have no clips in common
   if sampled and build.make_codec(config).shows:
     found.append(_clips(config, source, logger))
   if held_out is not None:
@@ -57,7 +58,7 @@ def _validation(config, source, logger):
     with build.open_batches(config, source, 0) as batches:
       values = [
         score(
-          state.ema[average],
+          states.averaged(state, average),
           ahead(sharding.place_batch(batch, state.step.sharding.mesh)),
           np.int32(position),
         )
@@ -88,7 +89,7 @@ def _clips(config, source, logger):
     latents = generate.generate(
       denoiser,
       ancestral.Ancestral(),
-      state.ema[average],
+      jobs.merged(config, states.averaged(state, average)),
       task,
       source=codec.encode(video),
       label=jnp.asarray(label),

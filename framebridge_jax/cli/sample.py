@@ -15,7 +15,7 @@ from framebridge_jax import (
   saved,
   wishes,
 )
-from framebridge_jax.cli import fitting, lines, outputs
+from framebridge_jax.cli import fitting, lines, outputs, shares
 from framebridge_jax.data import clips
 from framebridge_jax.report import video as videos
 from framebridge_jax.tasks import long_video, plans
@@ -44,7 +44,8 @@ class _Job(NamedTuple):
 def run(config: ml_collections.ConfigDict, workdir: epath.PathLike) -> None:
   """Writes `samples/NAME.{mp4,gif,png,json}`, numbered if there are several.
 
-  What is there already, made of the same, is left alone.
+  What is there already, made of the same, is left alone.  Several hosts take
+  each so many-th clip.
 
   Raises:
     ValueError: something is wrong; of several clips, after all that could be
@@ -55,6 +56,8 @@ def run(config: ml_collections.ConfigDict, workdir: epath.PathLike) -> None:
   desk = open_desk(config, workdir)
   folder = epath.Path(workdir) / FOLDER
   jobs, bad = _take_all(desk, wanted)
+  host, hosts = shares.of(config)
+  jobs = jobs[host::hosts]
   left = [
     job
     for job in jobs

@@ -9,7 +9,7 @@ from flax import traverse_util
 
 from framebridge_jax import build
 from framebridge_jax.porting import surgery, weights
-from framebridge_jax.training import checkpoint, restoring
+from framebridge_jax.training import checkpoint, lora, restoring
 from framebridge_jax.training import state as states
 
 
@@ -54,6 +54,11 @@ def _fitted(config, key, like):
   """Weights of a file, changed to the model's shapes where we know how."""
   path = build.weights_path(config[key])
   flat = traverse_util.flatten_dict(weights.load(path).params, sep='/')
+  if any(name.startswith(f'{lora.BRANCH}/') for name in flat):
+    raise ValueError(
+      f'{key} {path} holds matrices of LoRA ({lora.BRANCH}/) beside its '
+      f'weights; merge them first, as --mode=export does'
+    )
   shapes = traverse_util.flatten_dict(like, sep='/')
   try:
     if key == 'init_from' and config.init_surgery:

@@ -3,20 +3,19 @@
 import contextlib
 import dataclasses
 import datetime
+import os
 import shlex
 import sys
 import time
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 import ml_collections
-import numpy as np
 from absl import logging
 from clu import parameter_overview
 from etils import epath
 
-from framebridge_jax import arrays, build, check, files, jobs
+from framebridge_jax import build, check, files, jobs
 from framebridge_jax.cli import (
   devices,
   fitting,
@@ -30,16 +29,16 @@ from framebridge_jax.training import (
   checkpoint,
   flops,
   guards,
+  hosts,
   lock,
   loop,
   profiling,
   sharding,
   signals,
-  step,
+  silence,
   watchdog,
 )
 from framebridge_jax.training import logging as run_logging
-from framebridge_jax.training import state as states
 
 
 def run(config: ml_collections.ConfigDict, workdir: epath.PathLike) -> None:
@@ -52,24 +51,35 @@ def run(config: ml_collections.ConfigDict, workdir: epath.PathLike) -> None:
   if config.supervise:
     argv = [*sys.argv[1:], '--config.supervise=False']
     raise SystemExit(supervise.run(argv, workdir))
+  with hosts.joined(
+    hosts.place(os.environ),
+    wait=config.cluster.wait_seconds,
+    heartbeat=config.cluster.heartbeat_seconds,
+  ):
+    _run(config, workdir)
+
+
+def _run(config, workdir):
   devices.require(config.require)
   mesh = sharding.make_mesh(dict(config.mesh))
-  fitting.check_batch(config, mesh)
+  fitting.check_mesh(config, mesh)
   runs.make_workdir(workdir)
-  with lock.hold(workdir):
-    source = build.make_source(config, 'train', workdir)
+  with lock.hold(workdir) if hosts.first() else contextlib.nullcontext():
+    with hosts.first_alone('data'):  # it prepares them
+      source = build.make_source(config, 'train', workdir)
+      held_out = (
+        build.make_source(config, 'test', workdir)
+        if config.train.validate_every
+        else None
+      )
     config = fitting.with_classes(config, len(source.class_names))
     fitting.check_resume(config, workdir)
     codec = fitting.check_codec(config, workdir)
-    runs.save_config(workdir, config)
-    if codec:
-      with files.replacing(workdir / fitting.CODEC) as temporary:
-        temporary.write_text(codec)
-    held_out = (
-      build.make_source(config, 'test', workdir)
-      if config.train.validate_every
-      else None
-    )
+    if hosts.first():
+      runs.save_config(workdir, config)
+      if codec:
+        with files.replacing(workdir / fitting.CODEC) as temporary:
+          temporary.write_text(codec)
     _train(config, workdir, source, held_out, mesh)
 
 
@@ -112,9 +122,7 @@ def _train(config, workdir, source, held_out, mesh):
     with (
       jax.set_mesh(mesh),
       nn.logical_axis_rules(sharding.RULES),
-      run_logging.Logger(
-        workdir, first_step=first + 1, wandb=config.log.wandb
-      ) as logger,
+      _logger(config, workdir, first + 1) as logger,
     ):
       while state is not None:
         bad = None
@@ -127,15 +135,23 @@ def _train(config, workdir, source, held_out, mesh):
         state = None
         if bad:
           state, data_offset = _roll_back(run, bad, layout, logger)
-  _record(config, workdir, first, time.perf_counter() - start)
+  if hosts.first():
+    _record(config, workdir, first, time.perf_counter() - start)
+
+
+def _logger(config, workdir, first_step):
+  if not hosts.first():
+    return silence.Silent()
+  return run_logging.Logger(
+    workdir, first_step=first_step, wandb=config.log.wandb
+  )
 
 
 def _start(run):
   """The state that the run stands at, and its shapes and places."""
   config = run.config
-  init, optimizer = jobs.make_init(config), build.make_optimizer(config)
-  decays = config.ema_decays
-  layout = states.layout(init, optimizer, run.mesh, ema_decays=decays)
+  layout = jobs.layout(config, run.mesh)
+  fitting.check_trained(config, layout)
   fitting.check_log(config, run.workdir, run.checkpointer.latest_step)
   run.checkpointer.expect(layout)
   logging.info(
@@ -144,11 +160,10 @@ def _start(run):
       layout.params, include_stats=False
     ),
   )
-  key = jax.random.key(config.seed)
   restored = starts.start(
     config,
     layout,
-    lambda: states.create(init, optimizer, key, run.mesh, ema_decays=decays),
+    lambda: jobs.create(config, run.mesh),
     run.checkpointer,
   )
   return restored, layout
@@ -164,18 +179,15 @@ def _sit(run, state, data_offset, logger):
     ) as dog,
     contextlib.ExitStack() as stack,
   ):
-    window = profiling.parse(config.log.profile_steps, run.workdir)
+    window = (
+      profiling.parse(config.log.profile_steps, run.workdir)
+      if hosts.first()
+      else None
+    )
     if window:
       stack.callback(window.close)
     loop.train(
-      step.make_step(
-        jobs.make_loss(config),
-        build.make_optimizer(config),
-        ema_decays=config.ema_decays,
-        key=jax.random.fold_in(jax.random.key(config.seed), 1),
-        accumulate=config.train.accumulate,
-        spikes=build.make_spikes(config),
-      ),
+      jobs.make_step(config),
       state,
       batches,
       schedule=loop.Schedule(
@@ -264,26 +276,8 @@ def _reread(run, position):
 
 def _flops(config, state):
   """Of one training step; None when the program does not tell."""
-  plain = config.copy_and_resolve_references().unlock()
-  for key in ('model', 'prior_model'):
-    if 'attention' in plain.get(key, {}):
-      plain[key].attention = 'xla'  # other kernels hide the same products
-  loss = jobs.make_loss(plain)
-  codec = build.make_codec(config)
-  shape = codec.latent_shape(config.data.frames, config.data.size)
-  clip = (config.train.batch_size, *shape)
-  batch = {
-    'video': jax.ShapeDtypeStruct(clip, codec.ahead_dtype),
-    'label': jax.ShapeDtypeStruct(clip[:1], np.int32),
-  }
-  width = config.model.get('text_width', 0)
-  if width:
-    batch['text'] = jax.ShapeDtypeStruct((clip[0], width), np.float32)
-  keys = jax.eval_shape(
-    lambda: arrays.sample_keys(jax.random.key(0), jnp.arange(clip[0]))
-  )
   try:
-    return flops.TRAINING * flops.count(loss, state.params, batch, keys)
+    return flops.TRAINING * jobs.loss_operations(config, state.params)
   except ValueError as error:
     logging.warning('The FLOPs of a step are not counted: %s', error)
     return None

@@ -113,11 +113,12 @@ class Latte(nn.Module):
     channels = z.shape[-1] * (1 + self.learned_variance)
     features = self.patch**2 * (self.stem or channels)
     x = FinalLayer(features, self.dtype, name='final')(x, _per_frame(last))
-    x = self._pixels(x, rows)
+    x = layers.place(self._pixels(x, rows), layers.CLIP)
     if self.stem:
       x = nn.silu(_conv(self.stem, self.dtype, 'head_in')(x + fine))
       x = _conv(channels, self.dtype, 'head_out', _ZERO)(x)
-    return x[:, int(self.image_frame) :].astype(jnp.float32)
+    x = x[:, int(self.image_frame) :].astype(jnp.float32)
+    return layers.place(x, layers.CLIP)
 
   def _input(self, z, t, cond):
     """Latents with all that stands on channels and before the clip."""
@@ -128,7 +129,7 @@ class Latte(nn.Module):
       image = jnp.concatenate([cond.image] * (1 + self.prior), axis=-1)
       fine = jnp.concatenate([image, fine], axis=1)
       t = jnp.concatenate([t[:, :1], t], axis=1)
-    return fine.astype(self.dtype), t
+    return layers.place(fine.astype(self.dtype), layers.CLIP), t
 
   def _blocks(self, x, c, anchor):
     frames = self._positions(x.shape[1], axis=0)
@@ -150,10 +151,10 @@ class Latte(nn.Module):
       tables = jnp.where(first[:, None, None, None, None], table[None], 0)
       return pairs(x, tables, c, anchor)[0]
     for pair in range(self.depth // 2):
-      x = block(name=f'spatial_{pair}')(x, _per_frame(c), anchor)
+      x = block(layers.FRAMES, name=f'spatial_{pair}')(x, _per_frame(c), anchor)
       x = einops.rearrange(x, 'b f n d -> b n f d')
       x = x + table if pair == 0 else x
-      x = block(name=f'temporal_{pair}')(x, _per_place(c))
+      x = block(layers.PLACES, name=f'temporal_{pair}')(x, _per_place(c))
       x = einops.rearrange(x, 'b n f d -> b f n d')
     return x
 
@@ -171,7 +172,8 @@ class Latte(nn.Module):
       self._positions(columns, axis=2),
       self.width,
     )
-    return x + jnp.asarray(table, x.dtype)[None, None]
+    x = x + jnp.asarray(table, x.dtype)[None, None]
+    return layers.place(x, layers.CLIP)
 
   def _positions(self, count, axis):
     """0, 1, ..., squeezed into the grid that the positions were trained on."""
@@ -199,7 +201,7 @@ class Latte(nn.Module):
     if self.timed:
       c = c + self._heard(t, 'time')
     if self.classes:
-      table_init = nn.with_logical_partitioning(_SMALL, ('classes', 'embed'))
+      table_init = nn.with_logical_partitioning(_SMALL, ('classes', None))
       labels = nn.Embed(
         self.classes + 1,
         self.width,
@@ -207,9 +209,11 @@ class Latte(nn.Module):
         embedding_init=table_init,
         name='labels',
       )(cond.label)
+      labels = layers.place(labels, ('batch',))
       c = c + einops.rearrange(labels, 'b d -> b 1 d')
     if self.stride:
       c = c + self._heard(cond.stride[:, None], 'stride', _ZERO)
+    c = layers.place(c, ('batch',))
     last = nn.silu(c)
     if self.text_width:
       text = nn.silu(cond.text.astype(self.dtype))
@@ -227,11 +231,16 @@ class Latte(nn.Module):
 
 
 class Block(nn.Module):
-  """Attention and MLP over `[*n, t, d]`, modulated by adaLN-Zero."""
+  """Attention and MLP over `[b, m, t, d]`, modulated by adaLN-Zero.
+
+  `groups` names the axis m: a device has whole groups, and so all that their
+  tokens look at.
+  """
 
   heads: int
   attention: str
   dtype: Any
+  groups: str = layers.FRAMES
 
   @nn.compact
   def __call__(
@@ -241,19 +250,24 @@ class Block(nn.Module):
     anchor: Int[Array, 'b m'] | None = None,
   ) -> Float[Array, 'b m t d']:
     """Attends over t; `c` is the condition of each token, broadcast."""
-    width = x.shape[-1]
-    c = _dense(6 * width, ('embed', 'mlp'), self.dtype, 'modulation', _ZERO)(c)
+    width, along = x.shape[-1], ('batch', self.groups, None)
+    own = along if c.shape[1] > 1 else along[:1]
+    c = _dense(6 * width, ('embed', 'mlp'), self.dtype, 'modulation', _ZERO)(
+      layers.place(c, own)
+    )
+    c = layers.place(c, own)
     shift1, scale1, gate1, shift2, scale2, gate2 = jnp.split(c, 6, axis=-1)
-    y = _norm(x) * (1 + scale1) + shift1
+    x = layers.place(x, along)
+    y = layers.place(_norm(x) * (1 + scale1) + shift1, along)
     y = attention.SelfAttention(
-      self.heads, self.attention, self.dtype, name='attention'
+      self.heads, self.attention, self.dtype, self.groups, name='attention'
     )(y, anchor)
-    x = x + gate1 * y
-    y = _norm(x) * (1 + scale2) + shift2
+    x = layers.place(x + gate1 * y, along)
+    y = layers.place(_norm(x) * (1 + scale2) + shift2, along)
     y = _dense(4 * width, ('embed', 'mlp'), self.dtype, 'mlp_in')(y)
-    y = nn.gelu(y, approximate=True)
+    y = nn.gelu(layers.place(y, (*along, 'mlp')), approximate=True)
     y = _dense(width, ('mlp', 'embed'), self.dtype, 'mlp_out')(y)
-    return x + gate2 * y
+    return layers.place(x + gate2 * y, along)
 
 
 class Pair(nn.Module):
@@ -264,9 +278,9 @@ class Pair(nn.Module):
   @nn.compact
   def __call__(self, x, table, c, anchor):
     """Adds the frames' table between the two; it is 0 after the first pair."""
-    x = self.block(name='spatial')(x, _per_frame(c), anchor)
+    x = self.block(layers.FRAMES, name='spatial')(x, _per_frame(c), anchor)
     x = einops.rearrange(x, 'b f n d -> b n f d') + table
-    x = self.block(name='temporal')(x, _per_place(c))
+    x = self.block(layers.PLACES, name='temporal')(x, _per_place(c))
     return einops.rearrange(x, 'b n f d -> b f n d'), None
 
 
@@ -284,10 +298,11 @@ class FinalLayer(nn.Module):
     width = x.shape[-1]
     c = _dense(2 * width, ('embed', 'mlp'), self.dtype, 'modulation', _ZERO)(c)
     shift, scale = jnp.split(c, 2, axis=-1)
-    x = _norm(x) * (1 + scale) + shift
-    return _dense(
-      self.features, ('embed', 'patch'), self.dtype, 'pixels', _ZERO
-    )(x)
+    x = layers.place(_norm(x) * (1 + scale) + shift, layers.CLIP)
+    x = _dense(self.features, ('embed', 'patch'), self.dtype, 'pixels', _ZERO)(
+      x
+    )
+    return layers.place(x, layers.CLIP)
 
 
 def _per_frame(c):

@@ -14,6 +14,17 @@ def add(config: ml_collections.ConfigDict) -> None:
   if 'name' not in config.optimizer:
     config.optimizer.name = 'adamw'
   config.optimizer.clip_from = 0  # first update whose gradient is bounded
+  config.optimizer.moments = 'float32'  # or bfloat16: of the first moment
+  config.lora = {
+    'rank': 0,  # of matrices that train beside frozen ones; 0: all train
+    'alpha': 16.0,  # the change is alpha / rank times their product
+    'targets': '^params/.*/(qkv|out|mlp_in|mlp_out)/kernel$',
+    'also': '',  # regex of parameters that train beside them
+  }
+  config.cluster = {  # where several processes train as one
+    'wait_seconds': 300.0,  # within which all must have come
+    'heartbeat_seconds': 60.0,  # of silence: a process counts as dead
+  }
   config.train.accumulate = 1  # parts of the batch seen one after the other
   config.train.keep_every = 0  # checkpoints of such steps stay; 0: none
   config.train.best = ''  # metric whose least value stays: loss, ...

@@ -45,5 +45,7 @@ def get_config() -> ml_collections.ConfigDict:
   config.fps = 8
   config.weights = ''  # weight file or its short name; '': the run's own EMA
   config.ema = 0.0  # which of the run's ema_decays; 0: the first
+  config.host = -1  # which host this is; -1: as the environment says
+  config.hosts = -1  # that share the clips
   config.name = ''  # of the files written; '': that of what is given
   return config

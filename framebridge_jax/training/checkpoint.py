@@ -21,6 +21,7 @@ from jaxtyping import PyTree
 from framebridge_jax import files, version
 from framebridge_jax.training import (
   digests,
+  hosts,
   manifests,
   quarantine,
   restoring,
@@ -65,7 +66,7 @@ class Checkpointer:
     self.folder = files.absolute(workdir) / 'checkpoints'
     self._verify = verify
     self._read_only = read_only
-    if not read_only:
+    if not read_only and hosts.first():
       retention.refuse_patterns(self.folder)
       quarantine.set_aside_metrics(self.folder)
     self._saving: int | None = None
@@ -81,7 +82,8 @@ class Checkpointer:
         read_only=read_only,
       ),
     )
-    retention.warn_of_strangers(self.folder)
+    if hosts.first():
+      retention.warn_of_strangers(self.folder)
 
   def __enter__(self) -> 'Checkpointer':
     return self
@@ -282,7 +284,7 @@ class Checkpointer:
     Writers that Orbax no longer waits for may put some of it back, so it looks
     again, and once more before the next save and at the end.
     """
-    if self._read_only:
+    if self._read_only or not hosts.first():
       return
     for _ in range(_LOOKS):
       parts = list(self.folder.glob('*.orbax-checkpoint-tmp*'))

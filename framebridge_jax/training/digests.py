@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 from jaxtyping import PyTree
 
 
@@ -42,8 +43,16 @@ def fetch(tree: PyTree) -> list[Block]:
   ]
 
 
-def seal(blocks: Sequence[Block], record: Mapping[str, Any]) -> dict[str, Any]:
-  """The manifest of a tree and of what is written beside it, as JSON."""
+def seal(
+  blocks: Sequence[Block], record: Mapping[str, Any], *, processes: int = 1
+) -> dict[str, Any]:
+  """The manifest of a tree and of what is written beside it, as JSON.
+
+  Args:
+    blocks: what this host holds of the tree.
+    record: what is written beside it.
+    processes: that each write such a manifest.
+  """
   with concurrent.futures.ThreadPoolExecutor() as pool:
     hashes = list(pool.map(lambda block: _sha256(block.data), blocks))
   arrays: dict[str, Any] = {}
@@ -57,7 +66,9 @@ def seal(blocks: Sequence[Block], record: Mapping[str, Any]) -> dict[str, Any]:
       },
     )
     entry['sha256'][block.index] = digest
-  content = {'arrays': arrays, 'record': of_json(record)}
+  content: dict[str, Any] = {'arrays': arrays, 'record': of_json(record)}
+  if processes > 1:
+    content['processes'] = processes
   return {**content, 'sha256': of_json(content)}
 
 
@@ -66,7 +77,8 @@ def damage(manifest: Mapping[str, Any], tree: PyTree, prefix: str = '') -> str:
 
   Args:
     manifest: what `seal` gave.
-    tree: the arrays as they were read, on any layout of this host's devices.
+    tree: the arrays as they were read, on any layout.  Of several hosts each
+      looks at what it holds, and all must call.
     prefix: of the names, when the tree is a branch of what was sealed.
   """
 
@@ -75,17 +87,22 @@ def damage(manifest: Mapping[str, Any], tree: PyTree, prefix: str = '') -> str:
     entry = manifest['arrays'].get(prefix + name)
     if entry is None:
       return [f'{prefix}{name} has no digest']
-    data = np.asarray(x)
-    if str(data.dtype) != entry['dtype']:
-      return [f'{prefix}{name} is {data.dtype}, was {entry["dtype"]}']
+    x = x if _apart(x) else np.asarray(x)
+    if str(x.dtype) != entry['dtype']:
+      return [f'{prefix}{name} is {x.dtype}, was {entry["dtype"]}']
     return [
       f'{prefix}{name}[{index}] has not the digest {digest[:12]}...'
       for index, digest in entry['sha256'].items()
-      if _sha256(data[_slices(index)]) != digest
+      if (data := _part(x, _slices(index))) is not None
+      and _sha256(data) != digest
     ]
 
+  items = [
+    (name, _gathered(x, manifest['arrays'].get(prefix + name)))
+    for name, x in flatten(tree)
+  ]
   with concurrent.futures.ThreadPoolExecutor() as pool:
-    found = [text for some in pool.map(broken, flatten(tree)) for text in some]
+    found = [text for some in pool.map(broken, items) for text in some]
   return '; '.join(found[:_SHOWN])
 
 
@@ -107,6 +124,50 @@ def of_json(content: Any) -> str:
 def _sha256(data):
   flat = np.ascontiguousarray(data).reshape(-1).view(np.uint8)
   return hashlib.sha256(flat).hexdigest()
+
+
+def _gathered(x, entry):
+  """The array, whole where a block of it lies on several hosts' devices.
+
+  All hosts come to the same answer: it hangs on the layout alone.
+  """
+  if not _apart(x) or entry is None:
+    return x
+  places = x.sharding.devices_indices_map(x.shape).values()
+  blocks = map(_slices, entry['sha256'])
+  if all(any(_holds(y, block, x.shape) for y in places) for block in blocks):
+    return x
+  return multihost_utils.process_allgather(x, tiled=True)
+
+
+def _apart(x):
+  return isinstance(x, jax.Array) and not x.is_fully_addressable
+
+
+def _part(x, block):
+  """A block of an array; None where it is another host's."""
+  if isinstance(x, np.ndarray):
+    return x[block]
+  for shard in x.addressable_shards:
+    if _holds(shard.index, block, x.shape):
+      starts = [
+        y.indices(n)[0] for y, n in zip(shard.index, x.shape, strict=True)
+      ]
+      own = [
+        slice(y.start - start, y.stop - start)
+        for y, start in zip(block, starts, strict=True)
+      ]
+      return np.asarray(shard.data)[tuple(own)]
+  return None
+
+
+def _holds(index, block, shape):
+  """Whether a device's part of an array holds a block of it."""
+  bounds = [y.indices(n) for y, n in zip(index, shape, strict=True)]
+  return all(
+    start <= y.start and y.stop <= stop
+    for (start, stop, _), y in zip(bounds, block, strict=True)
+  )
 
 
 def _text(index, shape):

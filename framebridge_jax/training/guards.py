@@ -99,7 +99,8 @@ class Guard:
       'samples': _describe(self.reread(position)),
     }
     path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps(facts, indent=2) + '\n')
+    if hosts.first():
+      path.write_text(json.dumps(facts, indent=2) + '\n')
     return path
 
 

@@ -81,7 +81,7 @@ class Watch:
 
 
 def train(
-  step_fn: Callable[..., tuple[states.TrainState, steps.Scalars]],
+  step_fn: steps.Step,
   state: states.TrainState,
   batches: Iterator[guards.HostBatch],
   *,
@@ -109,10 +109,7 @@ def train(
   """
   first = int(state.step)
   run = _Run(schedule, saving, watch, logger)
-  # The state stays where it was born; the compiler might move it, and compile
-  # the next step for the new layout.
-  layout = jax.tree.map(lambda x: x.sharding, state)
-  step_fn = jax.jit(step_fn, donate_argnums=0, out_shardings=(layout, None))
+  run_step = steps.jitted(step_fn, state)
   with progress.Progress(
     logger, first=first, num_steps=schedule.num_steps, flops=flops
   ) as meter:
@@ -120,7 +117,7 @@ def train(
       run.before(step)
       with meter.waiting('input'):
         batch = next(batches)
-      state, scalars = step_fn(
+      state, scalars = run_step(
         state, ahead(sharding.place_batch(batch, mesh)), run.position(step)
       )
       meter.add(
@@ -200,7 +197,7 @@ class _Run:
       self._watch.guard.judge(rows, step, self._saving.data_offset)
 
   def end_if_asked(self, step, state, meter):
-    number = self._watch.requests.received
+    number = self._watch.requests.due(step)
     if number is None:
       return
     self.look_back(step, meter)

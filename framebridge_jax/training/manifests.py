@@ -1,6 +1,7 @@
 """The manifest of a checkpoint: what it holds, and the digest of all of it.
 
 It is written in the same commit as the arrays, in the thread that saves them.
+Of several processes each writes the digests of what it holds.
 """
 
 import asyncio
@@ -9,6 +10,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+import jax
 import orbax.checkpoint as ocp
 from etils import epath
 from jaxtyping import PyTree
@@ -44,11 +46,12 @@ class DigestHandler(ocp.AsyncCheckpointHandler):
 
   def restore(self, directory, args=None):
     """Reads the manifest."""
-    return json.loads((directory / _FILE).read_text())
+    return json.loads((directory / _name(0)).read_text())
 
   async def _write(self, directory, args):
-    manifest = digests.seal(args.blocks, args.record)
-    (directory / _FILE).write_text(json.dumps(manifest))
+    count, index = jax.process_count(), jax.process_index()
+    manifest = digests.seal(args.blocks, args.record, processes=count)
+    (directory / _name(index)).write_text(json.dumps(manifest))
 
 
 # Orbax wants a class for reading too, though `read` does without Orbax.
@@ -69,16 +72,31 @@ def read(step_folder: epath.PathLike) -> Manifest:
   Raises:
     DamagedError: there is none, or it is not as it was written.
   """
-  path = epath.Path(step_folder) / 'digests' / _FILE
+  folder = epath.Path(step_folder) / 'digests'
+  manifest = _read(folder / _name(0))
+  for index in range(1, manifest.get('processes', 1)):
+    for name, entry in _read(folder / _name(index))['arrays'].items():
+      known = manifest['arrays'].setdefault(name, entry)
+      known['sha256'] |= entry['sha256']
+  return manifest
+
+
+def _read(path):
   try:
     manifest = json.loads(path.read_text())
-    content = {name: manifest[name] for name in ('arrays', 'record')}
-    whole = digests.of_json(content) == manifest['sha256']
-  except (OSError, ValueError, KeyError, TypeError) as error:
+    content = {name: x for name, x in manifest.items() if name != 'sha256'}
+    whole = {'arrays', 'record'} <= content.keys() and (
+      digests.of_json(content) == manifest['sha256']
+    )
+  except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
     raise DamagedError(f'{path} cannot be read ({error!r})') from None
   if not whole:
     raise DamagedError(f'{path} has not its own digest')
   return manifest
+
+
+def _name(index):
+  return f'digests.{index}.json' if index else 'digests.json'
 
 
 def compare(
@@ -124,6 +142,5 @@ def reason(error: Exception) -> str:
   return f'{type(error).__name__}: {" ".join(str(error).split())[:_LETTERS]}'
 
 
-_FILE = 'digests.json'
 _LETTERS = 300
 _SHOWN = 20  # differences in one message

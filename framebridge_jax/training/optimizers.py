@@ -8,6 +8,7 @@ import optax
 from flax.core import meta
 
 from framebridge_jax import arguments
+from framebridge_jax.training import freezing
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -27,6 +28,8 @@ class Recipe:
     name: a row of OPTIMIZERS with its options.
     freeze: regex searched in a parameter's `/`-joined name; what it matches
       stays as it is and has no optimizer state.  '' matches none.
+    moments: type of the first moment.  The second is float32 in any case: its
+      change of a step, `1 - b2` of it, is less than bfloat16 tells apart.
   """
 
   learning_rate: float
@@ -39,6 +42,7 @@ class Recipe:
   clip_from: int = 0
   name: str = 'adamw'
   freeze: str = ''
+  moments: str = 'float32'
 
 
 def make(recipe: Recipe) -> optax.GradientTransformation:
@@ -51,7 +55,7 @@ def make(recipe: Recipe) -> optax.GradientTransformation:
   update = optax.chain(_clip(recipe), row(recipe, **options))
   if not recipe.freeze:
     return update
-  frozen = re.compile(recipe.freeze).search
+  frozen = freezing.matching(recipe.freeze)
   return optax.multi_transform(
     {'train': update, 'freeze': optax.set_to_zero()},
     _by_name(lambda name, x: 'freeze' if frozen(name) else 'train'),
@@ -63,6 +67,7 @@ def adamw(recipe: Recipe) -> optax.GradientTransformation:
   return optax.adamw(
     make_learning_rate(recipe),
     b2=recipe.b2,
+    mu_dtype=recipe.moments,
     weight_decay=recipe.weight_decay,
     mask=_matrices,
   )
@@ -88,6 +93,7 @@ def muon(
   orthogonal = optax.chain(
     optax.contrib.scale_by_muon(
       beta=momentum,
+      mu_dtype=recipe.moments,
       weight_dimension_numbers=lambda updates: jax.tree.map(
         lambda _: optax.contrib.MuonDimensionNumbers(), updates
       ),

@@ -16,6 +16,7 @@ from etils import epath
 from jaxtyping import PyTree
 
 from framebridge_jax import files
+from framebridge_jax.training import hosts
 
 
 class NonFiniteStateError(ValueError):
@@ -43,6 +44,8 @@ def keep_bad(workdir: epath.PathLike, state: PyTree, step: int) -> epath.Path:
 
 def set_aside(steps: Iterable[epath.PathLike]) -> None:
   """Moves folders `checkpoints/STEP` to `damaged/STEP` beside it."""
+  if not hosts.first():
+    return
   for path in map(epath.Path, steps):
     target = _free(path.parents[1] / 'damaged' / path.name)
     target.parent.mkdir(exist_ok=True)

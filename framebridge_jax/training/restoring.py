@@ -8,7 +8,14 @@ import orbax.checkpoint as ocp
 from absl import logging
 from jaxtyping import PyTree
 
-from framebridge_jax.training import digests, manifests, quarantine, sharding
+from framebridge_jax.training import (
+  digests,
+  freezing,
+  hosts,
+  manifests,
+  quarantine,
+  sharding,
+)
 from framebridge_jax.training import state as states
 
 Found = TypeVar('Found')
@@ -59,16 +66,21 @@ def newest_whole(
       found = read(step)
     except _NO_DAMAGE:
       raise
-    except Exception as error:  # noqa: BLE001  damage has many faces
+    except manifests.DamagedError as error:
       damaged[step] = manifests.reason(error)
-      logging.error(
-        'Checkpoint %s is damaged: %s', folder / str(step), damaged[step]
-      )
+    except Exception as error:  # noqa: BLE001  damage has many faces
+      if jax.process_count() > 1:
+        raise  # the others may be reading on, and do not know
+      damaged[step] = manifests.reason(error)
     else:
       if damaged and set_aside:
-        quarantine.set_aside([folder / str(step) for step in damaged])
+        with hosts.first_alone('damaged steps'):
+          quarantine.set_aside([folder / str(step) for step in damaged])
         manager.reload()
       return found
+    logging.error(
+      'Checkpoint %s is damaged: %s', folder / str(step), damaged[step]
+    )
   if not damaged:
     raise NoCheckpointError(
       f'no checkpoint in {folder}; train first '
@@ -116,15 +128,23 @@ def average(
   name: str,
   verify: bool,
 ) -> Average:
-  """A step's average of this name alone, in shapes and layout of `wanted`.
+  """A step's average of this name, in shapes and layout of `wanted`.
+
+  Parameters that were frozen have no average, and are taken as they were.
 
   Raises:
     DamagedError, OtherModelError: as of `state`.
   """
   folder = manager.directory / str(step)
   manifest = manifests.read(folder)
-  item = {'ema': {name: wanted}}
-  manifests.compare(manifest, item, folder, branch=f'ema/{name}/')
+  branch = f'ema/{name}/'
+  frozen, averaged = freezing.split(
+    wanted, lambda leaf: branch + leaf in manifest['arrays']
+  )
+  averaged = averaged or wanted  # if it has none of them it is compared whole
+  manifests.compare(manifest, {'ema': {name: averaged}}, folder, branch=branch)
+  manifests.compare(manifest, {'params': wanted}, folder, branch='params/')
+  item = {'ema': {name: averaged}} | ({'params': frozen} if frozen else {})
   read = manager.restore(
     step,
     args=ocp.args.Composite(
@@ -136,12 +156,16 @@ def average(
     ),
   )
   _hold_against(manifest, read['state'], verify)
-  return Average(read['state']['ema'][name], step)
+  found = read['state']
+  return Average(
+    freezing.over(found.get('params', {}), found['ema'][name]), step
+  )
 
 
 def _hold_against(manifest, tree, verify):
-  if verify and (found := digests.damage(manifest, tree)):
-    raise manifests.DamagedError(found)
+  found = digests.damage(manifest, tree) if verify else ''
+  if hosts.any_says(bool(found)):
+    raise manifests.DamagedError(found or 'another host has found damage')
   if not quarantine.finite(tree):
     raise manifests.DamagedError('it holds numbers that are not finite')
 

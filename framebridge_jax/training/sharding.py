@@ -17,6 +17,8 @@ RULES = (
   ('embed', 'fsdp'),
   ('heads', 'tensor'),
   ('mlp', 'tensor'),
+  ('frames', 'frames'),
+  ('places', 'frames'),
 )
 
 

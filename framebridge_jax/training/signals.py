@@ -4,6 +4,9 @@ import signal
 import threading
 from types import FrameType
 
+import jax
+from jax.experimental import multihost_utils
+
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -25,7 +28,8 @@ class Requests:
   A second signal changes nothing: the save that the first one asked for goes
   on to its end.  When the block ends with `InterruptedRunError`, signals stay
   ignored, for a second one on the process's way out would change its exit
-  code.  Outside the main thread nothing is held back.
+  code.  Outside the main thread nothing is held back.  Of several processes
+  JAX's runtime holds SIGTERM back, and all end after the same step.
 
   Attributes:
     received: the first signal's number, None before it.
@@ -36,7 +40,8 @@ class Requests:
     self._before: dict[int, object] = {}
 
   def __enter__(self) -> 'Requests':
-    if threading.current_thread() is threading.main_thread():
+    alone = jax.process_count() == 1
+    if alone and threading.current_thread() is threading.main_thread():
       for number in _SIGNALS:
         self._before[number] = signal.signal(number, self._note)
     return self
@@ -45,6 +50,14 @@ class Requests:
     ending = kind is not None and issubclass(kind, InterruptedRunError)
     for number, handler in self._before.items():
       signal.signal(number, signal.SIG_IGN if ending else handler)
+
+  def due(self, step: int) -> int | None:
+    """The signal for which the run is to end after this step, if any."""
+    if jax.process_count() == 1 or self.received is not None:
+      return self.received
+    if multihost_utils.reached_preemption_sync_point(step):
+      self.received = signal.SIGTERM
+    return self.received
 
   def _note(self, number: int, frame: FrameType | None) -> None:
     del frame

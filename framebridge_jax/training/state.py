@@ -10,7 +10,7 @@ import optax
 from flax import struct
 from jaxtyping import Array, Key, PyTree
 
-from framebridge_jax.training import sharding
+from framebridge_jax.training import freezing, sharding
 
 Init = Callable[[Key[Array, '']], Any]
 
@@ -21,8 +21,8 @@ class TrainState(struct.PyTreeNode):
   Shapes and shardings of a state are trees of this type too.
 
   Attributes:
-    params: what is trained.
-    ema: an average for each decay, by `ema_name`.
+    params: what is trained, and what is frozen beside it.
+    ema: an average for each decay, by `ema_name`, of what is trained.
     opt_state: of optax.
     step: steps taken, skipped ones included.
     skipped: steps that changed nothing.
@@ -49,13 +49,14 @@ def create(
   mesh: jax.sharding.Mesh,
   *,
   ema_decays: Sequence[float],
+  frozen: freezing.Frozen = freezing.nothing,
 ) -> TrainState:
   """Initialises a state that is born sharded over the mesh.
 
   `init(key)` gives parameters that may be boxed with logical axis names; the
   state's own arrays are not.
   """
-  boxed = _maker(init, optimizer, ema_decays)
+  boxed = _maker(init, optimizer, ema_decays, frozen)
   shardings = sharding.of_boxed(jax.eval_shape(boxed, key), mesh)
   make = jax.jit(lambda key: nn.unbox(boxed(key)), out_shardings=shardings)
   return make(key)
@@ -67,9 +68,10 @@ def layout(
   mesh: jax.sharding.Mesh,
   *,
   ema_decays: Sequence[float],
+  frozen: freezing.Frozen = freezing.nothing,
 ) -> TrainState:
   """Shapes and places of what `create` makes; nothing is computed."""
-  boxed = _maker(init, optimizer, ema_decays)
+  boxed = _maker(init, optimizer, ema_decays, frozen)
   shapes = jax.eval_shape(boxed, jax.random.key(0))
   return jax.tree.map(
     lambda x, where: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=where),
@@ -78,12 +80,13 @@ def layout(
   )
 
 
-def _maker(init, optimizer, ema_decays):
+def _maker(init, optimizer, ema_decays, frozen):
   def boxed(key):
     params = init(key)
+    trained, _ = freezing.split(params, frozen)
     return TrainState(
       params=params,
-      ema=_averages(params, map(ema_name, ema_decays)),
+      ema={ema_name(decay): _copy(trained) for decay in ema_decays},
       opt_state=optimizer.init(params),
       step=jnp.zeros((), jnp.int32),
       skipped=jnp.zeros((), jnp.int32),
@@ -100,9 +103,18 @@ def with_params(state: TrainState, params: PyTree) -> TrainState:
     params,
     state.params,
   )
-  return state.replace(params=placed, ema=_averages(placed, state.ema))
+  trained = {
+    name: _copy(freezing.like(average, placed))
+    for name, average in state.ema.items()
+  }
+  return state.replace(params=placed, ema=trained)
 
 
-def _averages(params, names):
-  # Copies: the step gives its own buffers away, each only once.
-  return {name: jax.tree.map(jnp.copy, params) for name in names}
+def averaged(state: TrainState, name: str) -> PyTree:
+  """All parameters, those that are trained by their average of this name."""
+  return freezing.over(state.params, state.ema[name])
+
+
+def _copy(tree):
+  """The step gives its own buffers away, each only once."""
+  return jax.tree.map(jnp.copy, tree)

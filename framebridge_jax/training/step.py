@@ -10,6 +10,7 @@ import optax
 from jaxtyping import Array, Float, Int, Key, PyTree
 
 from framebridge_jax import arrays
+from framebridge_jax.training import freezing
 from framebridge_jax.training import state as states
 
 Batch = Mapping[str, Array]
@@ -18,6 +19,9 @@ Loss = Callable[
   [PyTree, Batch, arrays.SampleKeys], tuple[Float[Array, ''], Scalars]
 ]
 Position = Int[Array, '']
+Step = Callable[
+  [states.TrainState, Batch, Position], tuple[states.TrainState, Scalars]
+]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -48,9 +52,8 @@ def make_step(
   key: Key[Array, ''],
   accumulate: int = 1,
   spikes: Spikes = NO_SKIPPING,
-) -> Callable[
-  [states.TrainState, Batch, Position], tuple[states.TrainState, Scalars]
-]:
+  frozen: freezing.Frozen = freezing.nothing,
+) -> Step:
   """Builds `(state, batch, position) -> (state, scalars)`, pure, to be jitted.
 
   `loss(params, batch, keys)` gives a scalar and more numbers to report.
@@ -67,20 +70,29 @@ def make_step(
     accumulate: parts of the batch that are seen one after the other, for
       memory; their gradients' mean is taken.
     spikes: what an unusual loss is.
+    frozen: parameters that have no gradient, as the optimizer must know, too.
   """
 
   def step(state, batch, position):
     ids = jnp.arange(len(batch['label']))
     keys = arrays.sample_keys(jax.random.fold_in(key, position), ids)
+    trained, rest = freezing.split(state.params, frozen)
     value, scalars, grads = _gradient(
-      loss, state.params, batch, keys, accumulate
+      lambda part, *args: loss(freezing.joined(part, rest), *args),
+      trained,
+      batch,
+      keys,
+      accumulate,
     )
     # optax promotes dtypes by itself, which strict promotion would refuse.
     with jax.numpy_dtype_promotion('standard'):
       updates, opt_state = optimizer.update(
-        grads, state.opt_state, state.params
+        freezing.joined(grads, jax.tree.map(jnp.zeros_like, rest)),
+        state.opt_state,
+        state.params,
       )
-      params = optax.apply_updates(state.params, updates)
+      updates, _ = freezing.split(updates, frozen)
+      trained = optax.apply_updates(trained, updates)
     applied = state.step - state.skipped
     grad_norm = optax.tree.norm(grads)
     spike = arrays.safe_divide(value, state.typical_loss, 1.0)
@@ -88,8 +100,8 @@ def make_step(
     if spikes.skip:
       good &= (applied < spikes.patience) | (spike < spikes.factor)
     new = state.replace(
-      params=params,
-      ema=_averaged(state.ema, params, ema_decays, applied),
+      params=freezing.joined(trained, rest),
+      ema=_averaged(state.ema, trained, ema_decays, applied),
       opt_state=opt_state,
       typical_loss=_typical(state.typical_loss, value, applied, spikes.memory),
     )
@@ -105,6 +117,21 @@ def make_step(
     }
 
   return step
+
+
+def jitted(step_fn: Step, layout: states.TrainState) -> jax.stages.Wrapped:
+  """The step as it is run: its state is given away, and stays where it is.
+
+  The compiler might move the state, and compile the next step for the new
+  layout.
+
+  Args:
+    step_fn: what `make_step` built.
+    layout: a state, or its shapes, with shardings.
+  """
+  places = jax.tree.map(lambda x: x.sharding, layout)
+  # Its numbers lie as the counter does: whole, on every host.
+  return jax.jit(step_fn, donate_argnums=0, out_shardings=(places, places.step))
 
 
 def _gradient(loss, params, batch, keys, accumulate):

@@ -178,6 +178,31 @@ def test_a_batch_goes_on_where_it_was_and_makes_nothing_twice(batched, batch):
   assert changed == {f'two{x}' for x in ('.mp4', '.gif', '.png', '.json')}
 
 
+def test_hosts_make_every_clip_once_and_as_one_host_does(
+  run, files, tmp_path, monkeypatch
+):
+  """Five clips over two hosts, in batches of two: both end with a part."""
+  shared, alone = tmp_path / 'shared', tmp_path / 'alone'
+  for workdir in (shared, alone):
+    shutil.copytree(run, workdir, ignore=shutil.ignore_patterns('samples'))
+  keys = {'image': str(files / 'a.png'), 'count': 5, 'batch_size': 2}
+  folder = _sample(shared, host=1, hosts=2, **keys)
+  first = {path.stem: path.read_bytes() for path in folder.glob('*.png')}
+  assert first.keys() == {'a_1', 'a_3'}
+  for name, value in (('COORDINATOR_ADDRESS', 'a:1'), ('NUM_PROCESSES', '2')):
+    monkeypatch.setenv(f'JAX_{name}', value)
+  monkeypatch.setenv('JAX_PROCESS_ID', '0')
+  _sample(shared, **keys)
+  monkeypatch.undo()
+  both = {path.stem: path.read_bytes() for path in folder.glob('*.png')}
+  assert both.keys() == {f'a_{i}' for i in range(5)}
+  assert first.items() < both.items()
+  want = _sample(alone, **keys)
+  assert both == {path.stem: path.read_bytes() for path in want.glob('*.png')}
+  with pytest.raises(ValueError, match='host is 2 of 2 hosts'):
+    _sample(alone, host=2, hosts=2, **keys)
+
+
 def test_a_line_is_made_again_when_it_asks_for_something_else(run, files):
   folder = _sample(run, image=str(files / 'a.png'), name='again')
   first = (folder / 'again.png').read_bytes()

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from framebridge_jax.training import digests, sharding
+from framebridge_jax.training import digests, manifests, sharding
 
 RECORD = {'step': 3, 'config': {'b': 1, 'a': [2.5, 'x']}}
 
@@ -108,3 +108,37 @@ def test_json_has_one_digest_whatever_the_order_of_its_keys():
   turned = dict(reversed(RECORD.items()))
   assert digests.of_json(turned) == digests.of_json(RECORD)
   assert digests.of_json({**RECORD, 'step': 4}) != digests.of_json(RECORD)
+
+
+@pytest.mark.parametrize('spec', [jax.P('fsdp'), jax.P(None, 'data'), WHOLE])
+def test_each_host_looks_at_what_it_holds_and_gathers_what_none_does(
+  spec, monkeypatch
+):
+  """Of several hosts; here all devices are one's, and looked at one by one."""
+  monkeypatch.setattr(digests, '_apart', lambda x: isinstance(x, jax.Array))
+  mesh = _mesh(data=2, fsdp=2)
+  manifest = _manifest(_placed(mesh, jax.P('fsdp')))
+  good = _placed(mesh, spec)
+  assert not digests.damage(manifest, good)
+  wrong = np.array(good['kernel'])
+  wrong[7, 11] += 1
+  bad = {**good, 'kernel': jax.device_put(wrong, good['kernel'].sharding)}
+  assert 'kernel[4:8,0:12] has not' in digests.damage(manifest, bad)
+
+
+def test_manifests_of_two_processes_are_read_as_one(tmp_path):
+  mesh = _mesh(fsdp=2)
+  blocks = digests.fetch(_placed(mesh, jax.P('fsdp')))
+  parts = [x for x in blocks if x.index != '4:8,0:12']
+  others = [x for x in blocks if x.index == '4:8,0:12']
+  assert len(others) == 1
+  folder = tmp_path / 'digests'
+  folder.mkdir()
+  for name, some in (('digests.json', parts), ('digests.1.json', others)):
+    sealed = digests.seal(some, RECORD, processes=2)
+    (folder / name).write_text(json.dumps(sealed))
+  read = manifests.read(tmp_path)
+  assert read['arrays'] == digests.seal(blocks, RECORD)['arrays']
+  (folder / 'digests.1.json').unlink()
+  with pytest.raises(manifests.DamagedError, match=r'digests\.1\.json cannot'):
+    manifests.read(tmp_path)

@@ -247,6 +247,27 @@ def test_gradients_are_clipped_from_a_step_on():
   np.testing.assert_allclose(late, clipped, rtol=1e-6)
 
 
+def test_a_bfloat16_first_moment_is_adam_s_rounded_and_the_second_stays():
+  """bfloat16 has 8 bits: a step's rounding is at most 2^-8 of the moment."""
+  rng = np.random.default_rng(0)
+  params = {'w': jnp.ones((8, 8))}
+  grads = [
+    {'w': jnp.asarray(rng.normal(size=(8, 8)), jnp.float32)} for _ in range(5)
+  ]
+  exact, rounded = (
+    _updates(_recipe(moments=moments), params, grads)
+    for moments in ('float32', 'bfloat16')
+  )
+  assert not np.array_equal(exact[-1]['w'], rounded[-1]['w'])
+  size = np.abs(exact[-1]['w']).max()
+  np.testing.assert_allclose(
+    rounded[-1]['w'], exact[-1]['w'], atol=5 * 2**-8 * size
+  )
+  state = optimizers.make(_recipe(moments='bfloat16')).init(params)
+  kinds = sorted(str(x.dtype) for x in jax.tree.leaves(state) if x.ndim)
+  assert kinds == ['bfloat16', 'float32']
+
+
 def _block_params():
   """A block's matrix and bias, one of another layer, and a stack of blocks."""
   rng = np.random.default_rng(0)

@@ -22,7 +22,7 @@ WANT = {
   'temporal_0/mlp_out/kernel': ('tensor', 'fsdp'),
   'patches/kernel': (None, 'fsdp'),
   'final/pixels/kernel': ('fsdp', None),
-  'labels/embedding': (None, 'fsdp'),
+  'labels/embedding': (None, None),
   'time_in/kernel': (None, 'fsdp'),
   'time_out/kernel': ('fsdp', None),
   'stem/kernel': (None, None, None, None),
