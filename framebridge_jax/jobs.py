@@ -30,7 +30,10 @@ def make_init(config: Config) -> Init:
 def make_loss(config: Config) -> steps.Loss:
   """The job's training loss."""
   loss = JOBS[config.job].loss(config)
-  return lambda params, *args: loss(merged(config, params), *args)
+  adapted = build.make_lora(config)
+  if not adapted:
+    return loss
+  return lambda params, *args: loss(adapted.merged(params), *args)
 
 
 def make_step(config: Config) -> steps.Step:

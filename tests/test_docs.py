@@ -22,9 +22,15 @@ from framebridge_jax import build, check, main
 from framebridge_jax.cli import configs, runs
 from framebridge_jax.porting import table as porting
 
-TALKING = [  # Other files that show commands.
+# Other files that show commands.  Launchers of clusters put theirs together,
+# see test_launch.
+TALKING = [
   path.relative_to(pages.ROOT)
-  for pattern in ('launch/*.sh', 'configs/*.py', 'framebridge_jax/recipes/*.py')
+  for pattern in (
+    'launch/quickstart.sh',
+    'configs/*.py',
+    'framebridge_jax/recipes/*.py',
+  )
   for path in sorted(pages.ROOT.glob(pattern))
 ]
 
@@ -64,6 +70,7 @@ def merged(words: list[str], workdirs: pathlib.Path, trainings):
   options, rest = main._parse(words)
   workdir = workdirs / options.workdir
   alone = options.mode in configs.ALONE or _without_run(rest)
+  alone = alone or (options.mode == 'plan' and options.config)
   if options.mode != 'train' and not alone:
     maker = trainings.get(str(options.workdir))
     assert maker, f'no documented command trains {options.workdir}'

@@ -56,7 +56,7 @@ def _for_plan(recipe, workdir):
     if recipe
     else ml_collections.ConfigDict(saved.load_config(workdir))
   )
-  config.update(load_recipe(str(_RECIPES / 'plan.py')))
+  config.update(load_recipe(str(RECIPES / 'plan.py')))
   return config.lock()
 
 
