@@ -249,8 +249,10 @@ def _compile(training, layout, batch, mesh):
   position = jax.ShapeDtypeStruct(
     (), np.int32, sharding=sharding.replicated(mesh)
   )
+  # Outside the mesh: its key is computed, and the devices need not be there.
+  made = jobs.make_step(training)
   with jax.set_mesh(mesh), nn.logical_axis_rules(sharding.RULES):
-    run_step = step.jitted(jobs.make_step(training), layout)
+    run_step = step.jitted(made, layout)
     return run_step.lower(layout, batch, position).compile()
 
 
