@@ -194,6 +194,10 @@ MEANINGS = {
     'older checkpoints stay exact, nothing half written stays, the next save '
     'works once there is room; the run stops or goes on as told'
   ),
+  'disk full, and a log to write': (
+    'lines wait for room and lose nothing; TensorBoard goes without; it is '
+    'told once, and again if lines are lost in the end'
+  ),
   'file size limited': 'the save fails, with a name, and leaves nothing',
   'read-only workdir': 'refused before the first step',
   'workdir removed while running': 'the run ends with code 1 and says so',

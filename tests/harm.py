@@ -132,6 +132,13 @@ def files(folder):
   return sorted(path for path in folder.rglob('*') if path.is_file())
 
 
+def fill(path):
+  """Takes all the room of a disk."""
+  with path.open('wb', buffering=0) as file, contextlib.suppress(OSError):
+    while True:
+      file.write(bytes(1000))
+
+
 def flip_bit(path, random_numbers: random.Random):
   """Turns one bit of a file over."""
   data = bytearray(path.read_bytes())

@@ -83,6 +83,17 @@ def test_what_grows_is_brought_to_a_bucket_now_and_then_and_at_the_end(
   assert not outbox.folder.exists()
 
 
+def test_a_pipe_a_folder_and_a_dead_link_are_no_files(tmp_path):
+  os.mkfifo(tmp_path / 'pipe')
+  (tmp_path / 'link').symlink_to('nowhere')
+  (tmp_path / 'ring').symlink_to('ring')
+  (tmp_path / 'there').write_text('')
+  (tmp_path / 'way').symlink_to('there')
+  names = 'pipe', 'link', 'ring', '.', 'missing', 'there', 'way'
+  found = [name for name in names if files.is_file(tmp_path / name)]
+  assert found == ['there', 'way']
+
+
 def test_paths_of_users_are_opened_through_epath_alone():
   """No builtin `open`, no `os.path`; a path of this machine has its reason."""
   found, used = [], set()

@@ -11,12 +11,17 @@ Strict JSON has no word for what is not finite: such numbers are the strings
 
 Of a workdir in a bucket the files are kept on this machine and brought there
 once a minute, and before every checkpoint.
+
+A disk with no room ends no run here, since what a run does about that is told
+by its saves: lines wait for room, in memory; TensorBoard goes without.
 """
 
+import contextlib
 import importlib
 import io
 import json
 import math
+import time
 import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -24,10 +29,11 @@ from typing import Any
 import einops
 import jax
 import numpy as np
-import tensorboardX
+from absl import logging
 from clu import metrics as clu_metrics
 from etils import epath
 from PIL import Image
+from tensorboardX import event_file_writer
 from tensorboardX.proto import event_pb2, summary_pb2
 
 from framebridge_jax import files
@@ -69,12 +75,7 @@ class Logger:
     self._steps = _Lines(folder / STEPS, first_step)
     self._windows = _Lines(folder / _WINDOWS, first_step)
     self._scores = _Lines(folder / _SCORES, first_step)
-    self._events = tensorboardX.SummaryWriter(
-      str(folder / 'events'),
-      purge_step=first_step,
-      # Without it a restart within the second would write over the old file.
-      filename_suffix=f'.{first_step}',
-    )
+    self._board = _Board(folder / 'events', first_step)
     self._remote = _Remote(remote, wandb, folder) if remote else None
 
   def __enter__(self) -> 'Logger':
@@ -84,7 +85,7 @@ class Logger:
     self._steps.close()
     self._windows.close()
     self._scores.close()
-    self._events.close()
+    self._board.close()
     if self._remote:
       self._remote.finish(failed=exception[0] is not None)
     self._outbox.close()
@@ -128,12 +129,18 @@ class Logger:
     self._scores.flush()
     self._show(scores, step)
 
-  def _show(self, board, step):
-    for name, value in board.items():
-      self._events.add_scalar(name, value, step)
-    self._events.flush()
+  def _show(self, numbers, step):
+    self._board.show(
+      summary_pb2.Summary(
+        value=[
+          summary_pb2.Summary.Value(tag=name, simple_value=value)
+          for name, value in numbers.items()
+        ]
+      ),
+      step,
+    )
     if self._remote:
-      self._remote.log(board, step)
+      self._remote.log(numbers, step)
     self.bring()
 
   def rewind(self, first_step: int) -> None:
@@ -145,11 +152,7 @@ class Logger:
     self._steps.rewind(first_step)
     self._windows.rewind(first_step)
     self._scores.rewind(first_step)
-    start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
-    self._events.file_writer.add_event(
-      event_pb2.Event(step=first_step, session_log=start)
-    )
-    self._events.flush()
+    self._board.forget(first_step)
 
   def write_clip(self, name: str, clip: Pixels, *, fps: int, step: int) -> None:
     """Shows clips [b, f, h, w, c] side by side as a moving picture."""
@@ -173,7 +176,7 @@ class Logger:
     summary = summary_pb2.Summary(
       value=[summary_pb2.Summary.Value(tag=name, image=image)]
     )
-    self._events.file_writer.add_summary(summary, step)
+    self._board.show(summary, step)
     if self._remote:
       self._remote.log_gif(name, buffer.getvalue(), step)
 
@@ -183,24 +186,94 @@ class _Lines:
 
   def __init__(self, path, first_step):
     self._path = path
+    self._waiting = b''
+    self._told = False
     self._open(first_step)
 
   def _open(self, first_step):
     _truncate(self._path, first_step)
-    self._file = self._path.open('a')
+    # Without a buffer it is known how many bytes a full disk took.
+    self._file = self._path.open('ab', buffering=0)
 
   def write(self, line):
-    self._file.write(_dumps(line) + '\n')
+    self._waiting += (_dumps(line) + '\n').encode()
 
   def flush(self):
-    self._file.flush()
+    try:
+      while self._waiting:
+        self._waiting = self._waiting[self._file.write(self._waiting) :]
+      self._told = False
+    except OSError as error:
+      if not self._told:
+        logging.warning(
+          '%s cannot be written (%s); its lines wait', self._path, error
+        )
+      self._told = True
 
   def close(self):
+    self.flush()
     self._file.close()
+    if self._waiting:
+      logging.error('lines are lost of %s: they had no room', self._path)
 
   def rewind(self, first_step):
     self.close()
     self._open(first_step)
+
+
+class _Board:
+  """Events for TensorBoard.
+
+  Written here and now: the thread of the package's own `SummaryWriter` dies of
+  a full disk, after which it takes ten events more and then hangs its caller.
+  """
+
+  def __init__(self, folder, first_step):
+    folder.mkdir(exist_ok=True)
+    self._folder = folder
+    self._writer = None
+    self._told = False
+    self.forget(first_step)
+
+  def forget(self, first_step):
+    """Has TensorBoard drop what it was shown of that step and later ones."""
+    start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
+    self._write(event_pb2.Event(step=first_step, session_log=start))
+
+  def show(self, summary, step):
+    self._write(event_pb2.Event(step=step, summary=summary))
+
+  def close(self):
+    with contextlib.suppress(OSError):
+      if self._writer:
+        self._writer.close()
+
+  def _write(self, event):
+    event.wall_time = time.time()
+    try:
+      if not self._writer:
+        self._writer = event_file_writer.EventsWriter(
+          str(self._folder / 'events'),
+          # Names go by the second, within which a run may start twice, and
+          # TensorBoard reads in the order of names.
+          filename_suffix=f'.{time.time_ns() % 10**9:09}',
+        )
+      self._writer.write_event(event)
+      self._writer.flush()
+      self._told = False
+    except OSError as error:
+      if not self._told:
+        logging.warning(
+          'TensorBoard goes without step %s and on, until %s can be written '
+          '(%s)',
+          event.step,
+          self._folder,
+          error,
+        )
+      self._told = True
+      # It may end in half an event, behind which none would be read.
+      self.close()
+      self._writer = None
 
 
 class _Remote:

@@ -1,5 +1,6 @@
 """Disks that are full, read-only or gone."""
 
+import logging
 import shutil
 import subprocess
 
@@ -8,8 +9,10 @@ import jax
 import numpy as np
 import pytest
 import toy_run
+from tensorboard.backend.event_processing import event_accumulator
 
 from framebridge_jax.training import checkpoint, retention
+from framebridge_jax.training import logging as run_logging
 
 mounts = pytest.mark.skipif(not harm.can_mount(), reason='needs root to mount')
 
@@ -73,6 +76,53 @@ def test_a_run_on_a_full_disk_does_as_it_is_told(tmp_path, policy, trial):
     with checkpoint.Checkpointer(disk / 'run', read_only=True) as checkpointer:
       found = checkpointer.restore(_state(480))
     assert int(found.state.step) == good[-1]
+
+
+@mounts
+def test_lines_wait_for_room_and_the_board_goes_without(tmp_path, trial):
+  with (
+    trial('disk full, and a log to write'),
+    harm.small_disk(tmp_path / 'disk', '200k') as disk,
+  ):
+    with run_logging.Logger(disk, first_step=0) as logger:
+      _log(logger, range(5))
+      harm.fill(disk / 'ballast')
+      _log(logger, range(5, 400))
+      assert len(run_logging.read(disk / 'metrics.jsonl')) < 400
+      (disk / 'ballast').unlink()
+      _log(logger, range(400, 410))
+    lines = run_logging.read(disk / 'metrics.jsonl')
+    assert [x['step'] for x in lines] == list(range(410))
+    windows = run_logging.read(disk / 'performance.jsonl')
+    assert [x['step'] for x in windows] == list(range(410))
+    events = event_accumulator.EventAccumulator(str(disk / 'events'))
+    events.Reload()
+    shown = [x.step for x in events.Scalars('loss')]
+    assert shown[:5] + shown[-10:] == [*range(5), *range(400, 410)]
+    assert len(shown) < 400
+
+
+@mounts
+def test_lines_that_never_find_room_are_told_as_lost(tmp_path, caplog, trial):
+  with (
+    trial('disk full, and a log to write'),
+    harm.small_disk(tmp_path / 'disk', '200k') as disk,
+  ):
+    with (
+      caplog.at_level(logging.WARNING, 'absl'),
+      run_logging.Logger(disk, first_step=0) as logger,
+    ):
+      harm.fill(disk / 'ballast')
+      _log(logger, range(400))
+    assert 'No space left' in caplog.text
+    assert f'lost of {disk / "metrics.jsonl"}' in caplog.text
+    lines = run_logging.read(disk / 'metrics.jsonl')
+    assert [x['step'] for x in lines] == list(range(len(lines)))
+
+
+def _log(logger, steps):
+  for step in steps:
+    logger.write([step], [{'loss': 1.0}], {'speed': 2.0})
 
 
 def test_a_file_that_may_not_grow_is_a_failed_save(tmp_path, trial):

@@ -81,7 +81,7 @@ def test_a_tenth_is_held_out_and_new_videos_move_no_old_one(
 ):
   folder = write({f'{i:02}.mp4': film() for i in range(50)})
   before = contents(opened, folder)
-  assert 2 <= len(before['test']) <= 12
+  assert 2 <= len(before['test']) <= 6
   assert len(before['train'] | before['test']) == 50
   write({f'new{i}.mp4': film() for i in range(10)})
   after = contents(opened, folder)
