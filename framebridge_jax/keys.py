@@ -203,6 +203,7 @@ NETWORK_FILES = (
 )
 
 # Of a data set, without what training does with it.
+_CLUSTER = ('cluster.wait_seconds', 'cluster.heartbeat_seconds')
 _DATA = (
   'dataset',
   'data_dir',
@@ -244,6 +245,7 @@ MODES: dict[str, dict[str, rules.Rule]] = {
     **{f'networks.{name}': rules.text for name in NETWORK_FILES},
     'vbench.info': rules.text,
     'vbench.images': rules.text,
+    **{name: TRAIN[name] for name in _CLUSTER},
   },
   'export': {
     'path': rules.text,

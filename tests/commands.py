@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import socket
 import subprocess
 import sys
 
@@ -51,6 +52,7 @@ def environment():
     'JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES': '-1',
     'http_proxy': nowhere,
     'https_proxy': nowhere,
+    'no_proxy': 'localhost',
   }
 
 
@@ -64,6 +66,36 @@ def call(*args, **kwargs):
     text=True,
     timeout=300,
   )
+
+
+def call_together(count, *args, devices=2, **kwargs):
+  """Runs a call as several processes, to its end."""
+  return subprocess.run(
+    [
+      'bash',
+      'launch/local_processes.sh',
+      str(count),
+      *command(*args, **kwargs)[3:],
+    ],
+    cwd=ROOT,
+    env=environment() | {'DEVICES': str(devices), 'PORT': str(free_port())},
+    capture_output=True,
+    text=True,
+    timeout=300,
+  )
+
+
+def free_port():
+  """One that is free, and the next one, too."""
+  while True:
+    with socket.socket() as one, socket.socket() as two:
+      one.bind(('', 0))
+      port = one.getsockname()[1]
+      try:
+        two.bind(('', port + 1))
+      except OSError:
+        continue
+      return port
 
 
 def train_words(**overrides):

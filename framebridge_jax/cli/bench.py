@@ -18,6 +18,7 @@ from framebridge_jax.evaluation import (
   protocols,
   sides,
 )
+from framebridge_jax.training import hosts
 
 MULTI = 'multi'
 # The score that reads the classes of this data set, and of no other.
@@ -98,16 +99,17 @@ class Bench:
 
   def _reader(self, split):
     row = sources.parse(self.protocol.dataset)[0]
-    source = sources.open_source(
-      row.name,
-      split,
-      data_dir=self._folder,
-      path=self.config.real_dir,
-      size=self.protocol.size,
-      frames=self.protocol.frames,
-      stride=self.protocol.stride,
-      options=row.options,
-    )
+    with hosts.first_alone('data'):  # it prepares them
+      source = sources.open_source(
+        row.name,
+        split,
+        data_dir=self._folder,
+        path=self.config.real_dir,
+        size=self.protocol.size,
+        frames=self.protocol.frames,
+        stride=self.protocol.stride,
+        options=row.options,
+      )
     share = jax.process_index(), jax.process_count()
     return sides.Reader(source=source, protocol=self.protocol, share=share)
 

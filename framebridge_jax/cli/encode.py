@@ -8,7 +8,7 @@ from absl import logging
 from etils import epath
 
 from framebridge_jax import build, check, files, version
-from framebridge_jax.cli import runs
+from framebridge_jax.cli import runs, shares
 from framebridge_jax.data import (
   encoding,
   latent_checks,

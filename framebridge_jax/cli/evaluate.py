@@ -2,6 +2,7 @@
 
 import datetime
 import json
+import os
 import time
 
 import ml_collections
@@ -16,6 +17,7 @@ from framebridge_jax.evaluation import digits, motion, protocols
 from framebridge_jax.models import digit_reader
 from framebridge_jax.porting import weights
 from framebridge_jax.report import sheets
+from framebridge_jax.training import hosts
 
 # A reader that misreads real frames says nothing about generated ones.
 _LEAST_READ_REAL = 0.95
@@ -24,11 +26,29 @@ _LEAST_READ_REAL = 0.95
 def run(config: ml_collections.ConfigDict, workdir: epath.PathLike) -> None:
   """Scores by `config.protocol`; without one, looks at held-out clips.
 
+  Several processes score by a protocol together.
+
   Raises:
     ValueError: what is to be scored cannot be used.
   """
   workdir = epath.Path(workdir)
   check.check_mode(config, 'evaluate')
+  place = hosts.place(os.environ)
+  alone = config.give or config.protocol in ('', vbench.NAME)
+  if place and alone:
+    raise ValueError(
+      f'this is one of {place.count} processes; give={config.give!r} and '
+      f'protocol={config.protocol!r} want a single one'
+    )
+  with hosts.joined(
+    place,
+    wait=config.cluster.wait_seconds,
+    heartbeat=config.cluster.heartbeat_seconds,
+  ):
+    _run(config, workdir)
+
+
+def _run(config, workdir):
   if config.protocol == vbench.NAME:
     vbench.run(config, workdir)
     return

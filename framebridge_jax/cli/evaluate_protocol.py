@@ -20,6 +20,7 @@ from framebridge_jax.evaluation import (
   sides,
   tables,
 )
+from framebridge_jax.training import hosts
 
 RESULT = 'result.json'
 RESULTS = 'results.jsonl'
@@ -206,7 +207,7 @@ def _plain(value):
 
 def _write(bench, result):
   """On the first host: the others have the same."""
-  if bench.reader.share[0]:
+  if not hosts.first():
     return
   bench.folder.mkdir(parents=True, exist_ok=True)
   with files.replacing(bench.folder / RESULT) as path:

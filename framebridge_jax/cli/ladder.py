@@ -19,6 +19,7 @@ from framebridge_jax.evaluation import (
   provenance,
   tables,
 )
+from framebridge_jax.training import hosts
 
 _SEED = 0
 _COLUMNS = ('scores', 'from_clean')
@@ -44,6 +45,8 @@ def write(bench: benches.Bench, workdir: epath.Path) -> None:
     'rows': rows,
     **provenance.here(),
   }
+  if not hosts.first():
+    return  # the others have the same
   stem = workdir / f'ladder_{bench.config.protocol}'
   for suffix, text in (
     ('.json', json.dumps(table, indent=1) + '\n'),

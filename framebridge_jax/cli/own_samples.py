@@ -2,16 +2,17 @@
 
 They stand in the workdir as uint8 arrays, a file a batch, under a digest of all
 that decides them.  So a killed evaluation goes on where it stopped, and other
-scores of the same samples cost no sampling.
+scores of the same samples cost no sampling.  Of several hosts each draws every
+so many-th batch with its own devices; any number of them goes on where others
+stopped.
 """
 
 import dataclasses
 import hashlib
 import io
-import itertools
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -24,7 +25,7 @@ from framebridge_jax import build, files
 from framebridge_jax.cli import animate
 from framebridge_jax.evaluation import measures, sides
 from framebridge_jax.porting import readers
-from framebridge_jax.training import checkpoint, manifests
+from framebridge_jax.training import checkpoint, hosts, manifests
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -33,46 +34,72 @@ class Sampler:
 
   Attributes:
     animator: of the run.
-    folder: where samples are kept.
+    folder: where samples are kept, which all hosts see.
     batch_size: first frames at a time.
+    share: which host this is, of how many.
     facts: what decides the samples.
   """
 
   animator: animate.Animator
   folder: epath.Path
   batch_size: int
+  share: tuple[int, int]
   facts: dict[str, Any]
 
   def clips(
     self,
-    given: Iterable[sides.Given],
+    read: Callable[[int], sides.Given | None],
+    count: int,
     *,
     first_id: int,
     label_of: Callable[[int], int],
   ) -> Iterator[measures.Clip]:
-    """A clip for each first frame, in their order.
+    """A clip for each first frame of this host's batches, in their order.
 
     Args:
-      given: the first frames.
+      read: gives first frame i; None where there is none.
+      count: of first frames, those of other hosts among them.
       first_id: sample id of the first; noise belongs to the id.
       label_of: from a class of the protocol to one of the model.
     """
-    self.folder.mkdir(parents=True, exist_ok=True)
-    numbered = iter(enumerate(given, first_id))
-    while batch := list(itertools.islice(numbered, self.batch_size)):
-      ids, part = zip(*batch, strict=True)
-      videos = self._videos(ids, part, label_of)
-      for video, own in zip(videos, part, strict=True):
-        yield measures.Clip(
-          name=own.name,
-          video=video,
-          image=own.image,
-          truth=own.truth,
-          caption=own.caption,
-          label=own.label,
-        )
+    host, total = self.share
+    size = self.batch_size
+    for start in range(host * size, count, total * size):
+      yield from self._batch(start, read, count, first_id, label_of)
+
+  def every_clip(
+    self,
+    read: Callable[[int], sides.Given | None],
+    count: int,
+    *,
+    first_id: int,
+    label_of: Callable[[int], int],
+  ) -> Iterator[measures.Clip]:
+    """As `clips`, but those of all hosts, once each has drawn its own."""
+    for _ in self.clips(read, count, first_id=first_id, label_of=label_of):
+      pass
+    hosts.wait_for_all('samples')
+    for start in range(0, count, self.batch_size):
+      yield from self._batch(start, read, count, first_id, label_of)
+
+  def _batch(self, start, read, count, first_id, label_of):
+    numbers = range(start, min(start + self.batch_size, count))
+    found = [(first_id + i, own) for i in numbers if (own := read(i))]
+    if not found:
+      return
+    ids, part = zip(*found, strict=True)
+    for video, own in zip(self._videos(ids, part, label_of), part, strict=True):
+      yield measures.Clip(
+        name=own.name,
+        video=video,
+        image=own.image,
+        truth=own.truth,
+        caption=own.caption,
+        label=own.label,
+      )
 
   def _videos(self, ids, part, label_of):
+    self.folder.mkdir(parents=True, exist_ok=True)
     path = self.folder / f'{ids[0]:08}_{len(ids)}.npy'
     if path.is_file():
       return np.load(io.BytesIO(path.read_bytes()))
@@ -89,7 +116,7 @@ class Sampler:
     return videos
 
   def _note_time(self, count, seconds):
-    path = self.folder / _TIMES
+    path = self.folder / _TIMES.format(self.share[0])
     held = path.read_text() if path.is_file() else ''
     line = json.dumps({'clips': count, 'seconds': seconds})
     with files.replacing(path) as part:
@@ -97,10 +124,13 @@ class Sampler:
 
   def seconds(self) -> float | None:
     """Of one sample, median over batches; the first of them also compiled."""
-    path = self.folder / _TIMES
-    if not path.is_file():
+    found = [
+      json.loads(line)
+      for path in sorted(self.folder.glob(_TIMES.format('*')))
+      for line in path.read_text().splitlines()
+    ]
+    if not found:
       return None
-    found = map(json.loads, path.read_text().splitlines())
     return float(np.median([x['seconds'] / x['clips'] for x in found]))
 
 
@@ -110,14 +140,8 @@ def open_sampler(
   """Loads the run of a checked config.
 
   Raises:
-    ValueError: the workdir holds no run that animates, or there are several
-      hosts, which would have to sample together.
+    ValueError: the workdir holds no run that animates.
   """
-  if jax.process_count() > 1:
-    raise ValueError(
-      f'{jax.process_count()} hosts cannot draw the samples of one evaluation '
-      f'yet; draw them with one, then score them with any number'
-    )
   step, digest = _weights(config, workdir)
   own = config.copy_and_resolve_references()
   # A damaged checkpoint is not to be passed over for an older one here.
@@ -136,6 +160,7 @@ def open_sampler(
     animator=animator,
     folder=workdir / 'samples_scored' / digest,
     batch_size=config.batch_size,
+    share=(jax.process_index(), jax.process_count()),
     facts={**facts, 'samples': digest},
   )
 
@@ -151,7 +176,7 @@ def _weights(config, workdir) -> tuple[int, str]:
     return step, manifests.read(checkpointer.place(step))['sha256']
 
 
-_TIMES = 'seconds.jsonl'
+_TIMES = 'seconds.{}.jsonl'  # a file a host
 # All of a run and of a sampling that has a say in a clip.
 _SECTIONS = ('process', 'denoiser', 'model', 'prior_model')
 _KEYS = (

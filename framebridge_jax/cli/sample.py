@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import jax
 import ml_collections
 from absl import logging
 from etils import epath
@@ -138,7 +139,8 @@ def open_desk(
     )
   workdir = epath.Path(workdir)
   fitting.check_codec(config, workdir)
-  mesh = sharding.make_mesh(dict(config.mesh))
+  # Of several hosts each makes clips of its own.
+  mesh = sharding.make_mesh(dict(config.mesh), jax.local_devices())
   return wishes.open_desk(
     saved.of_run(config, workdir, sharding.replicated(mesh)),
     mesh,

@@ -43,7 +43,10 @@ class Samples(Protocol):
     ...
 
   def scenes(self, futures: int) -> Iterator[measures.Clip]:
-    """So many samples of each first frame with several true futures."""
+    """So many samples of each first frame with several true futures.
+
+    There are few: every host gets all of them.
+    """
     ...
 
 
@@ -62,20 +65,27 @@ class Own:
 
   def clips(self) -> Iterator[measures.Clip]:
     """See `Samples`."""
-    bench = self._bench
-    given = bench.reader.given(bench.layout.given)
-    return self._sampler.clips(given, first_id=0, label_of=self._label)
+    numbers = self._bench.layout.given.tolist()
+    return self._sampler.clips(
+      lambda i: self._bench.reader.read(numbers[i]),
+      len(numbers),
+      first_id=0,
+      label_of=self._label,
+    )
 
   def scenes(self, futures: int) -> Iterator[measures.Clip]:
     """See `Samples`."""
     firsts = given.first_of_scenes(self._bench)
-    several = (
+    several = [
       own._replace(name=f'{own.name}-{k}')
       for own in firsts
       for k in range(futures)
-    )
-    return self._sampler.clips(
-      several, first_id=_SCENES_FROM, label_of=self._label
+    ]
+    return self._sampler.every_clip(
+      several.__getitem__,
+      len(several),
+      first_id=_SCENES_FROM,
+      label_of=self._label,
     )
 
   def seconds(self) -> float | None:
@@ -131,8 +141,7 @@ class Videos:
         f'--config.give writes; or leave these scores out with '
         f'--config.several=0'
       )
-    share = self._bench.several.share
-    return folder.clips(known.get, sorted(known), share)
+    return folder.clips(known.get, sorted(known), (0, 1))
 
   def seconds(self) -> float | None:
     """See `Samples`."""
@@ -190,7 +199,7 @@ def shown(bench: benches.Bench, source: Samples) -> Iterator[measures.Clip]:
   fps = round(bench.reader.fps) or bench.config.fps
   wanted = source.names[: bench.config.num_show]
   for clip in source.clips():
-    if clip.name in wanted and not bench.reader.share[0]:
+    if clip.name in wanted:
       sample.write(folder / 'samples', clip.name, clip.video, fps=fps)
       if clip.truth is not None:
         sample.write(folder / 'truth', clip.name, clip.truth, fps=fps)

@@ -94,7 +94,7 @@ class Reader:
     """What samples of these clips are made from, of this host's share."""
     host, hosts = self.share
     for number in numbers[host::hosts].tolist():
-      own = self._read(number)
+      own = self.read(number)
       if own is not None:
         yield own
 
@@ -102,13 +102,13 @@ class Reader:
     """What the sample of this name is made from; None for names of others."""
     if not (name.isdecimal() and int(name) < len(self.source.records)):
       return None
-    return self._read(int(name))
+    return self.read(int(name))
 
   def whole(self) -> 'Reader':
     """The same, of which this host reads every clip."""
     return dataclasses.replace(self, share=(0, 1))
 
-  def _read(self, number):
+  def read(self, number: int) -> Given | None:
     """One clip; None, and a warning, where it cannot be decoded."""
     record = self.source.records[number]
     rng = np.random.default_rng([_SEED, number])

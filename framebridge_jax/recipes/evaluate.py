@@ -52,6 +52,10 @@ def get_config() -> ml_collections.ConfigDict:
   config.copies = True  # score copies of the first frame, too
   config.ladder = False  # instead of samples: real clips, more and more spoilt
   config.strict = True  # end where the protocol is not followed
+  config.cluster = {  # where several processes score together
+    'wait_seconds': 300.0,  # within which all must have come
+    'heartbeat_seconds': 60.0,  # of silence: a process counts as dead
+  }
   config.vbench = {  # of protocol vbench_i2v
     'info': '',  # vbench2_i2v_full_info.json
     'images': '',  # its images, cropped to one aspect

@@ -14,6 +14,8 @@ import numpy as np
 from absl import logging
 from etils import epath
 
+from framebridge_jax.training import hosts
+
 HostBatch = Mapping[str, np.ndarray]
 # Opens the batch at a position once more.
 Reread = Callable[[int], HostBatch]

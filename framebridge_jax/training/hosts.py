@@ -123,14 +123,20 @@ def any_says(flag: bool) -> bool:
   return bool(np.any(multihost_utils.process_allgather(np.array(flag))))
 
 
+def wait_for_all(name: str) -> None:
+  """Returns when every process has called it; all give the same name."""
+  if jax.process_count() > 1:
+    multihost_utils.sync_global_devices(name)
+
+
 @contextlib.contextmanager
 def first_alone(name: str) -> Iterator[None]:
   """The first process goes through the block before the others begin."""
-  if jax.process_count() > 1 and not first():
-    multihost_utils.sync_global_devices(name)
+  if not first():
+    wait_for_all(name)
   yield
-  if jax.process_count() > 1 and first():
-    multihost_utils.sync_global_devices(name)
+  if first():
+    wait_for_all(name)
 
 
 def _explicit(address, count, index):

@@ -181,14 +181,14 @@ def test_held_out_clips_that_went_bad_are_left_out(monkeypatch, tmp_path):
       'dataset': 'x',
     }
   )
-  truth, labels = evaluate._held_out(config, tmp_path)
+  truth, labels = evaluate.held_out(config, tmp_path)
   np.testing.assert_array_equal(labels, [0, 2])
   np.testing.assert_array_equal(
     truth, [encoded.Encoded(film, 12).read([0, 4, 8], 32)] * 2
   )
   del records[2:], records[0]
   with pytest.raises(ValueError, match='no clip of x can be decoded'):
-    evaluate._held_out(config, tmp_path)
+    evaluate.held_out(config, tmp_path)
 
 
 @pytest.fixture

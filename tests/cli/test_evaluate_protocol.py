@@ -105,6 +105,34 @@ def test_samples_are_drawn_once(own, trained, words):
     assert again['scores'][name]['value'] == score['value'], name
 
 
+def test_two_processes_draw_and_score_as_one(trained, words, tmp_path):
+  """Ten samples in batches of three; of the last there is one alone."""
+  words = words | {'samples': 10, 'batch_size': 3}
+  alone = _scored(shutil.copytree(trained, tmp_path / 'alone'), **words)
+  workdir = shutil.copytree(trained, tmp_path / 'together')
+  done = cli.call_together(2, 'evaluate', workdir, **words)
+  assert done.returncode == 0, done.stderr
+  result = workdir / 'evaluation_physics_motion' / 'result.json'
+  together = json.loads(result.read_text())
+  assert together['hosts'] == 2
+  (folder,) = (workdir / 'samples_scored').iterdir()
+  drawn = sorted(x.stem for x in folder.glob('*.npy'))
+  assert drawn == ['00000000_3', '00000003_3', '00000006_3', '00000009_1']
+  assert len(list((folder.parents[1] / result.parts[-2]).rglob('*.mp4'))) == 4
+  for name, score in alone['scores'].items():
+    for key in ('value', 'floor', 'copy', 'samples'):
+      want = pytest.approx(score[key], rel=1e-6)
+      assert together['scores'][name][key] == want, (name, key)
+
+
+def test_what_one_process_does_is_refused_to_several(trained, monkeypatch):
+  monkeypatch.setenv('JAX_COORDINATOR_ADDRESS', 'localhost:1')
+  monkeypatch.setenv('JAX_NUM_PROCESSES', '2')
+  monkeypatch.setenv('JAX_PROCESS_ID', '0')
+  with pytest.raises(ValueError, match='one of 2 processes'):
+    evaluations.run(trained)
+
+
 @pytest.mark.slow
 def test_three_seeds_give_a_mean_with_its_interval(trained, words, tmp_path):
   workdir = tmp_path / 'run'

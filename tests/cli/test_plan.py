@@ -69,15 +69,16 @@ def test_exchanges_and_times_are_told(made):
     assert times['fits']
     assert 0 < times['least'] <= times['expected']
   operations = told['operations']
-  # Nobody asks for the gradient of the data.
-  assert 0.9 < operations['program'] / operations['model'] < 1
+  # Nobody asks for the gradient of the data, which the stem of a small network
+  # would pay a tenth for.
+  assert 0.8 < operations['program'] / operations['model'] < 1
 
 
 def test_remat_is_counted_as_the_forward_pass_it_repeats():
   """The blocks forward once more: four for three, less what is outside them."""
-  layout = jobs.abstract_params(_config())
-  plain = jobs.step_operations(_config(), layout)
-  config = _config()
+  config = _config(**{'model.depth': 16})
+  layout = jobs.abstract_params(config)
+  plain = jobs.step_operations(config, layout)
   config.model.remat = 'full'
   assert 1.2 < jobs.step_operations(config, layout) / plain < 4 / 3
 

@@ -22,22 +22,9 @@ KNOBS = {
 }
 
 
-def _port():
-  """One that is free, and the next one, too."""
-  while True:
-    with socket.socket() as one, socket.socket() as two:
-      one.bind(('', 0))
-      port = one.getsockname()[1]
-      try:
-        two.bind(('', port + 1))
-      except OSError:
-        continue
-      return port
-
-
 def _start(workdir, indices=(0, 1), count=2, **knobs):
   """Processes of one toy run, two devices each, by their numbers."""
-  port = _port()
+  port = commands.free_port()
   return {
     index: harm.start_all(
       [(workdir, KNOBS | knobs)],
@@ -201,7 +188,7 @@ def test_the_command_line_trains_on_two_processes(tmp_path):
   done = subprocess.run(
     ['bash', str(commands.ROOT / 'launch/local_processes.sh'), '2', *words],
     env=commands.environment()
-    | {'PORT': str(_port()), 'VIRTUAL_ENV': sys.prefix},
+    | {'PORT': str(commands.free_port()), 'VIRTUAL_ENV': sys.prefix},
     capture_output=True,
     text=True,
     timeout=600,

@@ -61,15 +61,17 @@ def test_what_a_scan_exchanges_counts_as_often_as_it_runs(mesh):
     return jax.lax.scan(body, x, None, length=5)[0]
 
   # Contracted over an axis that is shared: each product is a sum of parts.
-  (found,) = _read(
+  sums, once = _read(
     mesh,
     fn,
     ((6, 6), jax.P('fsdp', None)),
     ((4, 6), jax.P('data', None)),
     out=jax.P('data', None),
   )
-  assert found[:4] == ('all-reduce', 'fsdp', 2, 5)
-  assert found.size == 5 * 2 * 6 * FLOAT
+  assert sums[:4] == ('all-reduce', 'fsdp', 2, 5)
+  assert sums.size == 5 * 2 * 6 * FLOAT
+  # The last sum comes in parts, which are put together outside the loop.
+  assert once[:4] == ('all-gather', 'fsdp', 2, 1)
 
 
 def test_a_permutation_sends_what_it_gives(mesh):
@@ -168,7 +170,9 @@ def test_a_scattered_sum_sends_the_other_parts():
 def test_a_loop_of_unknown_length_that_exchanges_is_refused(mesh):
   def fn(x):
     return jax.lax.while_loop(
-      lambda x: jnp.sum(x) < 1.0, lambda x: x + jnp.mean(x, 0), x
+      lambda x: jnp.sum(x) < 1.0,
+      lambda x: x + jnp.mean(x, 0, keepdims=True),
+      x,
     )
 
   with pytest.raises(ValueError, match='unknown length exchanges all-reduce'):
