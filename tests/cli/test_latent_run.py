@@ -31,6 +31,7 @@ def run(tmp_path_factory, cache):
   return folder / 'run', path
 
 
+@pytest.mark.slow
 def test_a_run_in_latents_trains_and_shows_what_it_makes(run, photo):
   """The given frame comes back as the autoencoder gives it back."""
   workdir, path = run

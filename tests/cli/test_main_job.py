@@ -7,6 +7,7 @@ import subprocess
 import time
 
 import numpy as np
+import pytest
 from PIL import Image
 
 import commands as cli
@@ -109,6 +110,7 @@ def test_evaluate_and_report_make_one_self_contained_page(trained):
   assert all(source.startswith('data:') for source in sources.found)
 
 
+@pytest.mark.slow
 def test_exported_weights_start_and_animate_another_run(
   trained, photo, tmp_path, cache
 ):

@@ -48,6 +48,7 @@ def _lines(path):
   return [json.loads(line) for line in path.read_text().splitlines()]
 
 
+@pytest.mark.slow
 def test_held_out_clips_have_a_loss_and_the_best_checkpoint_stays(trained):
   lines = _lines(trained / 'validation.jsonl')
   assert [line['step'] for line in lines] == [2, 4, 6]

@@ -315,6 +315,7 @@ def plain(tmp_path_factory):
   return workdir
 
 
+@pytest.mark.slow
 def test_neither_time_zone_nor_language_nor_clock_nor_path_matter(
   plain, tmp_path, trial
 ):

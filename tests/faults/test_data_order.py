@@ -89,6 +89,7 @@ def test_a_run_that_crashes_again_and_again_sees_each_batch_once(
   assert harm.log(tmp_path) == harm.log(whole)
 
 
+@pytest.mark.slow
 def test_a_run_whose_workers_read_is_killed_and_sees_each_batch_once(
   whole, tmp_path, trial
 ):

@@ -88,6 +88,7 @@ def _supervise(workdir, child):
   )
 
 
+@pytest.mark.slow
 def test_a_crash_loop_ends_with_code_5_after_growing_waits(tmp_path, trial):
   """Five tries, with 1 + 2 + 4 + 8 seconds between them."""
   child = f'print("try", file=open({str(tmp_path / "tries")!r}, "a")); exit(1)'
@@ -135,6 +136,7 @@ def test_what_a_second_try_would_not_change_is_not_tried_again(tmp_path, code):
   assert (tmp_path / 'tries').read_text().count('try') == 1
 
 
+@pytest.mark.slow
 def test_a_supervised_run_passes_sigterm_on_and_leaves_no_orphan(
   tmp_path, trial
 ):
