@@ -219,6 +219,11 @@ MEANINGS = {
   'a mesh of several axes instead of one device': (
     'a small Latte takes the same steps: losses within 1e-6 over 50 of them'
   ),
+  'killed again and again': (
+    'the goodput that is told is within 5 % of 1 - (I / 2 + R) / F, for kills '
+    'every F s, I s between saves and R s to start; its parts add up to the '
+    'time that passed within 1 %'
+  ),
   'a process missing at the start': (
     'those that came say which is missing, and end'
   ),

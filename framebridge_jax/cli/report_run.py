@@ -11,6 +11,7 @@ from etils import epath
 from framebridge_jax import build, files, saved, version
 from framebridge_jax.cli import configs, evaluate, runs
 from framebridge_jax.report import html
+from framebridge_jax.training import goodput
 from framebridge_jax.training import logging as run_logging
 
 _TITLE = 'framebridge_jax: what this run learned'
@@ -139,6 +140,9 @@ def _facts(workdir, config, scores, lines):
     'Date': scores['date'],
     'Versions': f'framebridge_jax {version.__version__}, jax {jax.__version__}',
   }
+  account = goodput.account(run_logging.read(workdir / run_logging.CLOCK))
+  if account.wall:
+    facts['Goodput'] = str(account)
   if sessions:
     facts['Command'] = sessions[-1]['command']
   return facts

@@ -28,6 +28,7 @@ from framebridge_jax.data import sources
 from framebridge_jax.training import (
   checkpoint,
   flops,
+  goodput,
   guards,
   hosts,
   lock,
@@ -284,6 +285,7 @@ def _flops(config, state):
 
 
 def _record(config, workdir, first, seconds):
+  account = goodput.account(run_logging.read(workdir / run_logging.CLOCK))
   facts = {
     'command': shlex.join(
       ['python', '-m', 'framebridge_jax.main', *sys.argv[1:]]
@@ -293,6 +295,8 @@ def _record(config, workdir, first, seconds):
     'first_step': first,
     'last_step': config.train.num_steps,
     'seconds': round(seconds, 1),
+    'goodput': round(account.goodput, 4),
   }
   runs.record_session(workdir, facts)
   logging.info('Trained to step %d in %s', config.train.num_steps, workdir)
+  logging.info('Goodput %s', account)

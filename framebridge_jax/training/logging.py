@@ -4,7 +4,8 @@ TensorBoard, and Weights & Biases where it is asked for, get means over a window
 (`clu.metrics`); the lines of `metrics.jsonl` are every step's own numbers,
 printed so that they read back bit for bit, and the same in every rerun.  What
 no rerun repeats, times and memory, stands in `performance.jsonl`, one line a
-window.
+window.  `clock.jsonl` tells of all sittings, those of lost steps among them:
+`goodput` reads it.
 
 Strict JSON has no word for what is not finite: such numbers are the strings
 'nan', 'inf' and '-inf', which `read` gives back as numbers.
@@ -29,6 +30,7 @@ from typing import Any
 import einops
 import jax
 import numpy as np
+import psutil
 from absl import logging
 from clu import metrics as clu_metrics
 from etils import epath
@@ -43,6 +45,7 @@ _NON_FINITE = {'nan': math.nan, 'inf': math.inf, '-inf': -math.inf}
 STEPS = 'metrics.jsonl'
 _WINDOWS = 'performance.jsonl'
 _SCORES = 'validation.jsonl'
+CLOCK = 'clock.jsonl'
 _RUN_ID = 'wandb_id'
 
 
@@ -69,12 +72,15 @@ class Logger:
     remote = _import_wandb(wandb) if wandb else None
     epath.Path(workdir).mkdir(parents=True, exist_ok=True)
     self._outbox = files.Outbox(workdir)
-    for name in (STEPS, _WINDOWS, _SCORES, _RUN_ID):
+    for name in (STEPS, _WINDOWS, _SCORES, CLOCK, _RUN_ID):
       self._outbox.fetch(name)
     folder = self._outbox.folder
     self._steps = _Lines(folder / STEPS, first_step)
     self._windows = _Lines(folder / _WINDOWS, first_step)
     self._scores = _Lines(folder / _SCORES, first_step)
+    self._clock = _Lines(folder / CLOCK, math.inf)
+    born = psutil.Process().create_time()
+    self._note('born', first_step, time=born)
     self._board = _Board(folder / 'events', first_step)
     self._remote = _Remote(remote, wandb, folder) if remote else None
 
@@ -85,6 +91,8 @@ class Logger:
     self._steps.close()
     self._windows.close()
     self._scores.close()
+    self._note('end', 0)
+    self._clock.close()
     self._board.close()
     if self._remote:
       self._remote.finish(failed=exception[0] is not None)
@@ -100,6 +108,7 @@ class Logger:
     scalars: Sequence[Mapping[str, float]],
     window: Mapping[str, float],
     *,
+    seconds: float = 0.0,
     fields: Sequence[Mapping[str, float | int | str]] = (),
     shown: Mapping[str, float] | None = None,
   ) -> None:
@@ -111,6 +120,7 @@ class Logger:
         line, and their means to the boards.
       window: numbers that no rerun repeats; they go to the boards and, as one
         line with the last step, to `performance.jsonl`.
+      seconds: that the steps took, waits among them.
       fields: what else stands in each step's line.
       shown: numbers of the window for the boards alone.
     """
@@ -118,6 +128,14 @@ class Logger:
     for step, values, fields_ in zip(steps, scalars, more, strict=True):
       self._steps.write({'step': step, **values, **fields_})
     self._steps.flush()
+    self._note(
+      'steps',
+      steps[-1],
+      steps=len(steps),
+      seconds=seconds,
+      input=window.get('input_seconds', 0.0),
+      checkpoint=window.get('checkpoint_seconds', 0.0),
+    )
     if window:
       self._windows.write({'step': steps[-1], **window})
       self._windows.flush()
@@ -128,6 +146,10 @@ class Logger:
     self._scores.write({'step': step, **scores})
     self._scores.flush()
     self._show(scores, step)
+
+  def _note(self, kind, step, **more):
+    self._clock.write({'kind': kind, 'step': step, 'time': time.time()} | more)
+    self._clock.flush()
 
   def _show(self, numbers, step):
     self._board.show(
@@ -152,6 +174,7 @@ class Logger:
     self._steps.rewind(first_step)
     self._windows.rewind(first_step)
     self._scores.rewind(first_step)
+    self._note('back', first_step)
     self._board.forget(first_step)
 
   def write_clip(self, name: str, clip: Pixels, *, fps: int, step: int) -> None:

@@ -116,6 +116,7 @@ class Progress:
       [one.number for one in self._window],
       scalars,
       numbers,
+      seconds=elapsed if self._timed else 0.0,
       fields=[
         {**means, **one.record}
         for means, one in zip(bins, self._window, strict=True)
