@@ -11,11 +11,13 @@ data and 32 along fsdp, so that a chip has one clip.  `recipes` are those of
 configs/ at their own batch, along data.
 
 With a topology the compiler of TPUs is used (`pip install libtpu`); it needs no
-TPU.  Reports are printed and, with --out, kept as JSON.  A case takes one to
-five minutes on 2 cores.
+TPU.  Reports are printed and kept as JSON, and in the end a table of all that
+--out holds is printed.  A case takes one to five minutes on 2 cores.
 """
 
 import argparse
+import json
+import math
 import pathlib
 import sys
 import time
@@ -59,10 +61,43 @@ def main() -> None:
       print(f'## {case}: {name}, batch {config.train.batch_size}', flush=True)
       start = time.perf_counter()
       try:
-        plan.run(config, options.out / f'{case}_{name.partition(".")[0]}')
+        stem = name.removesuffix('.py').replace('.py:size=', '-')
+        plan.run(config, options.out / f'{case}_{stem}')
       except Exception as error:  # noqa: BLE001  the compiler says what is short
         print(f'failed: {" ".join(str(error).split())[:600]}')
       print(f'({time.perf_counter() - start:.0f} s)\n', flush=True)
+
+  print(table(options.out))
+
+
+def table(folder: pathlib.Path) -> str:
+  """What a device of each plan in a folder holds and does, as Markdown."""
+  lines = [
+    '| | mesh | parameters | state, GB | temporary, GB | in all, GB '
+    '| operations | sent, GB | expected s on v5e | on h100 '
+    '| chips that hold it |',
+    '|---' * 11 + '|',
+  ]
+  for path in sorted(folder.glob(f'*/{plan.FILE}')):
+    found = json.loads(path.read_text())
+    memory, times = found['memory'], found['times']
+    state = sum(memory[x] for x in ('params', 'averages', 'optimizer'))
+    axes = ', '.join(f'{k} {n}' for k, n in found['mesh'].items() if n > 1)
+    fits = [chip for chip, told in times.items() if told['fits']]
+    cells = [
+      path.parent.name.partition('_')[2],
+      axes,
+      f'{found["parameters"]:,}',
+      *(
+        f'{x / 1e9:.2f}' for x in (state, memory['temporary'], memory['total'])
+      ),
+      f'{found["operations"]["model"]:.2e}',
+      f'{math.fsum(x["sent"] for x in found["exchanges"]) / 1e9:.2f}',
+      *(f'{times[x]["expected"]:.3f}' for x in ('v5e', 'h100')),
+      'all' if len(fits) == len(times) else ', '.join(fits) or 'none',
+    ]
+    lines.append(f'| {" | ".join(cells)} |')
+  return '\n'.join(lines)
 
 
 def _enlarge(config):
