@@ -108,8 +108,10 @@ def test_samples_are_drawn_once(own, trained, words):
 def test_two_processes_draw_and_score_as_one(trained, words, tmp_path):
   """Ten samples in batches of three; of the last there is one alone."""
   words = words | {'samples': 10, 'batch_size': 3}
-  alone = _scored(shutil.copytree(trained, tmp_path / 'alone'), **words)
-  workdir = shutil.copytree(trained, tmp_path / 'together')
+  fresh = shutil.ignore_patterns('samples_scored', 'evaluation_*')
+  workdir = shutil.copytree(trained, tmp_path / 'alone', ignore=fresh)
+  alone = _scored(workdir, **words)
+  workdir = shutil.copytree(trained, tmp_path / 'together', ignore=fresh)
   done = cli.call_together(2, 'evaluate', workdir, **words)
   assert done.returncode == 0, done.stderr
   result = workdir / 'evaluation_physics_motion' / 'result.json'
