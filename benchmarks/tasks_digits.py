@@ -105,13 +105,9 @@ def long(model, bed) -> dict[str, dict]:
     for name, how in {
       'extend': {},
       'extend, anchor': {'anchor': True},
-      'extend, match 0.5': {'match': 0.5},
       'extend, match 1': {'match': 1.0},
       'extend, anchor, match 1': {'anchor': True, 'match': 1.0},
-      'extend, overlap 8': {'overlap': 8},
-      'extend, known_time 0.02': {'known_time': 0.02},
       'rolling': {'rolling': True},
-      'rolling, match 1': {'rolling': True, 'match': 1.0},
     }.items()
   }
 

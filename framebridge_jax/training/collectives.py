@@ -22,6 +22,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from framebridge_jax.training import trips
+
 KINDS = {
   'all-reduce': lambda n, size: 2 * (n - 1) / n * size,
   'all-gather': lambda n, size: (n - 1) / n * size,
@@ -106,7 +108,8 @@ def _walk(computations) -> Iterator[tuple[int, str, str]]:
   stack = [('', 1)]
   while stack:
     name, times = stack.pop()
-    for line in computations[name]:
+    lines = computations[name]
+    for line in lines:
       match = _OPCODE.search(line)
       if not match:
         continue
@@ -114,17 +117,18 @@ def _walk(computations) -> Iterator[tuple[int, str, str]]:
       if kind in KINDS:
         yield times, kind, line
         continue  # what it calls adds two numbers
+      often = times * _trips(match[1], line, lines, computations)
       for called in _CALLED.findall(line):
         for inner in re.findall(r'%?([\w.\-]+)', called):
-          stack.append((inner, times * _trips(match[1], line, computations)))
+          stack.append((inner, often))
 
 
-def _trips(opcode, line, computations):
+def _trips(opcode, line, outside, computations):
   if opcode != 'while':
     return 1
-  known = re.search(r'known_trip_count"?:\s*\{"?n"?:\s*"?(\d+)', line)
-  if known:
-    return int(known[1])
+  known = trips.count(line, outside, computations)
+  if known is not None:
+    return known
   body = re.search(r'body=%?([\w.\-]+)', line)
   inside = list(
     _walk({**computations, '': computations[body[1]]} if body else {})

@@ -167,6 +167,51 @@ def test_a_scattered_sum_sends_the_other_parts():
   assert found.sent == 3 * 4 * 2 * FLOAT
 
 
+TPU_LOOP = """HloModule jit_f, num_partitions=8
+
+%body.1 (p: (s32[], f32[4,8])) -> (s32[], f32[4,8]) {{
+  %one.1 = s32[]{{:T(128)}} constant({step})
+  %p = (s32[]{{:T(128)}}, f32[4,8]{{1,0:T(8,128)}}) parameter(0)
+  %i.1 = s32[]{{:T(128)}} get-tuple-element(%p), index=0
+  %i.2 = s32[]{{:T(128)S(6)}} copy(%i.1), backend_config={{"flag_configs":[]}}
+  %x.1 = f32[4,8]{{1,0:T(8,128)}} get-tuple-element(%p), index=1
+  %x.2 = f32[4,8]{{1,0:T(8,128)}} all-reduce(%x.1), replica_groups=[2,4]<=[8], to_apply=%add
+  %i.3 = s32[]{{:T(128)}} add(%i.2, %one.1), metadata={{op_name="jit(f)/while/body/add"}}
+  ROOT %t = (s32[]{{:T(128)}}, f32[4,8]{{1,0:T(8,128)}}) tuple(%i.3, %x.2)
+}}
+
+%condition.1 (p: (s32[], f32[4,8])) -> pred[] {{
+  %end.1 = s32[]{{:T(128)}} constant(26)
+  %p = (s32[]{{:T(128)}}, f32[4,8]{{1,0:T(8,128)}}) parameter(0)
+  %i.1 = s32[]{{:T(128)}} get-tuple-element(%p), index=0
+  ROOT %lt.1 = pred[]{{:T(512)}} compare(%i.1, %end.1), direction={direction}
+}}
+
+ENTRY %main (x: f32[4,8]) -> f32[4,8] {{
+  %x = f32[4,8]{{1,0:T(8,128)}} parameter(0)
+  %zero = s32[]{{:T(128)}} constant({start})
+  %zero.2 = s32[]{{:T(128)}} copy(%zero)
+  %t.1 = (s32[]{{:T(128)}}, f32[4,8]{{1,0:T(8,128)}}) tuple(%zero.2, /*index=1*/%x)
+  %w = (s32[]{{:T(128)}}, f32[4,8]{{1,0:T(8,128)}}) while(%t.1), condition=%condition.1, body=%body.1
+  ROOT %r = f32[4,8]{{1,0:T(8,128)}} get-tuple-element(%w), index=1
+}}
+"""  # noqa: E501
+
+
+@pytest.mark.parametrize(('start', 'trips'), [(0, 26), (5, 21)])
+def test_a_tpu_s_loop_is_counted_from_its_own_numbers(start, trips):
+  text = TPU_LOOP.format(start=start, step=1, direction='LT')
+  (found,) = collectives.read(text, MESH)
+  assert found[:4] == ('all-reduce', 'fsdp', 4, trips)
+
+
+@pytest.mark.parametrize(('step', 'direction'), [(2, 'LT'), (1, 'NE')])
+def test_other_loops_of_a_tpu_are_refused(step, direction):
+  text = TPU_LOOP.format(start=0, step=step, direction=direction)
+  with pytest.raises(ValueError, match='unknown length exchanges all-reduce'):
+    collectives.read(text, MESH)
+
+
 def test_a_loop_of_unknown_length_that_exchanges_is_refused(mesh):
   def fn(x):
     return jax.lax.while_loop(
