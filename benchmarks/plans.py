@@ -85,7 +85,7 @@ def table(folder: pathlib.Path) -> str:
     axes = ', '.join(f'{k} {n}' for k, n in found['mesh'].items() if n > 1)
     fits = [chip for chip, told in times.items() if told['fits']]
     cells = [
-      path.parent.name.partition('_')[2],
+      path.parent.name.removeprefix('recipes_'),
       axes,
       f'{found["parameters"]:,}',
       *(
