@@ -76,11 +76,14 @@ class Desk:
     config: that the model was trained with.
     weights: facts about its parameters.
     maker: carries tasks out.
+    told: what users were warned of; a batch is of one kind, and they are told
+      once.
   """
 
   config: ml_collections.ConfigDict
   weights: Mapping[str, Any]
   maker: making.Maker
+  told: set[str] = dataclasses.field(default_factory=set)
 
   def take(
     self,
@@ -101,7 +104,8 @@ class Desk:
       task, settings.num_steps, self.maker.frames, self.maker.codec
     )
     unmet = sampling.unmet(self.config, plans.known_frames(window.plan))
-    if unmet:
+    if unmet and unmet not in self.told:
+      self.told.add(unmet)
       logging.warning('%s: %s', task, unmet)
     clips, read = self._read(wish.given)
     label = sampling.class_of(self.config, wish.label)

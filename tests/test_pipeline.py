@@ -1,6 +1,7 @@
 """Sampling from Python, as a user would."""
 
 import json
+import logging
 import subprocess
 import sys
 
@@ -237,6 +238,16 @@ def test_known_frames_that_training_never_met_are_told_of():
   )
   met.process.name = 'diffusion'
   assert sampling.unmet(met, (0, 3)) == ''  # FVDM's own times are enough
+
+
+def test_known_frames_that_training_never_met_are_told_of_once(
+  pipeline, monkeypatch, caplog
+):
+  monkeypatch.setattr(sampling, 'unmet', lambda config, known: f'{known} new')
+  with caplog.at_level(logging.WARNING, 'absl'):
+    for _ in range(2):
+      pipeline.interpolate(_picture(), _picture(1), **STEPS)
+  assert caplog.text.count('interpolate: (0, 3) new') == 1
 
 
 @pytest.mark.parametrize('dtype', ['bfloat16', 'float16'])
