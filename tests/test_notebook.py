@@ -44,6 +44,9 @@ def test_the_kept_notebook_was_run_to_its_end():
   assert sum('text/html' in x.get('data', {}) for x in outputs) >= 5
   assert sum('image/svg+xml' in x.get('data', {}) for x in outputs) == 4
   assert notebook.NOTEBOOK.stat().st_size < 2e6
+  # A clip is its picture; its numbers and its maker's folders stay out.
+  for place in ('/home/', '/root/', '/work/', '/tmp/'):
+    assert place not in notebook.NOTEBOOK.read_text()
 
 
 def test_an_own_picture_moves_within_ten_cells():

@@ -167,6 +167,7 @@ def test_a_clip_is_saved_in_three_ways_and_shows_itself(pipeline, tmp_path):
   assert len(video_io.read_video(tmp_path / 'sub' / 'clip.mp4')) == 4
   strip = np.asarray(Image.open(tmp_path / 'sub' / 'clip.png'))
   np.testing.assert_array_equal(strip, np.hstack(list(video.frames)))
+  assert repr(video) == '<Video: 4 frames of 8 x 8, 8 fps>'
   page = video._repr_html_()
   assert page.startswith('<video') and 'src="data:video/mp4;base64,' in page
   with pytest.raises(ValueError, match=r"ends in '.avi', want one of .mp4"):

@@ -16,7 +16,8 @@ from framebridge_jax.training import checkpoint
 def run(config: ml_collections.ConfigDict, workdir: epath.PathLike) -> None:
   """Writes `config.path`; the file carries the run's config and its step.
 
-  What LoRA has trained is merged into the matrices that it changes.
+  What LoRA has trained is merged into the matrices that it changes.  Where the
+  data stood is left out: it is of no use elsewhere, and nobody's business.
   """
   check.check_mode(config, 'export')
   if not config.path:
@@ -33,7 +34,7 @@ def run(config: ml_collections.ConfigDict, workdir: epath.PathLike) -> None:
     'date': datetime.date.today().isoformat(),
     'device': jax.devices()[0].device_kind,
   }
-  said = saved.load_config(workdir)
+  said = saved.load_config(workdir) | dict.fromkeys(_PLACES, '')
   if build.make_lora(config):
     facts['lora'] = json.dumps(said['lora'])
     said['lora'] = {**said['lora'], 'rank': 0}  # the sums are whole weights
@@ -51,3 +52,6 @@ def run(config: ml_collections.ConfigDict, workdir: epath.PathLike) -> None:
     path.stat().length / 1e6,
     step,
   )
+
+
+_PLACES = ('data_dir', 'cache_dir')

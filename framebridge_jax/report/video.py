@@ -21,7 +21,7 @@ from framebridge_jax.report import sheets
 _SHOWN = 256  # pixels along the side of what is shown
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Video:
   """Frames, and how they were made.
 
@@ -37,6 +37,11 @@ class Video:
   fps: float = 8.0
   latents: Float[Array, 'f p q d'] | None = None
   facts: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+  def __repr__(self) -> str:
+    """Its measures: notebooks keep this beside the picture."""
+    frames, height, width, _ = self.frames.shape
+    return f'<Video: {frames} frames of {height} x {width}, {self.fps:g} fps>'
 
   def __len__(self) -> int:
     """Frames."""

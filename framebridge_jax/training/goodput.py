@@ -11,6 +11,7 @@ Read from `clock.jsonl`, whose lines no restart takes back.  Its kinds:
 Times are of the wall clock; a clock that is set back counts as standing still.
 """
 
+import collections
 import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -18,7 +19,7 @@ from typing import Any
 Line = Mapping[str, Any]
 
 
-@dataclasses.dataclass(kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Account:
   """Seconds of a run by what they went to; they add up to `wall`.
 
@@ -68,7 +69,7 @@ class Account:
 
 def account(lines: Iterable[Line]) -> Account:
   """Adds up the lines of a run's `clock.jsonl`, in their order."""
-  found = Account()
+  found: collections.Counter[str] = collections.Counter()
   kept: list[_Window] = []
   started = True  # the process of the moment has ended a window
   now = None
@@ -76,35 +77,35 @@ def account(lines: Iterable[Line]) -> Account:
     before, now = now, max(line['time'], now or 0.0)
     passed = now - before if before is not None else 0.0
     if line['kind'] == 'born':
-      found.down += passed
+      found['down'] += passed
       started = False
     elif line['kind'] == 'steps':
       window = _Window.of(line, at_most=passed)
-      rest = passed - window.seconds
-      if started:
-        found.paused += rest
-      else:
-        found.start += rest
+      found['paused' if started else 'start'] += passed - window.seconds
       started = True
       kept.append(window)
-    elif started:
-      found.paused += passed
     else:
-      found.start += passed
+      found['paused' if started else 'start'] += passed
     if line['kind'] in ('born', 'back'):
-      found.repeated += sum(x.drop_from(line['step']) for x in kept)
+      left = [window.before(line['step']) for window in kept]
+      found['repeated'] += _seconds(kept) - _seconds(left)
+      kept = left
   for window in kept:
-    found.steps += window.seconds - window.input - window.checkpoint
-    found.input += window.input
-    found.checkpoint += window.checkpoint
-  return found
+    found['steps'] += window.seconds - window.input - window.checkpoint
+    found['input'] += window.input
+    found['checkpoint'] += window.checkpoint
+  return Account(**found)
 
 
-@dataclasses.dataclass
+def _seconds(windows):
+  return sum(window.seconds for window in windows)
+
+
+@dataclasses.dataclass(frozen=True)
 class _Window:
-  """Steps `first` to `last`, that took so long."""
+  """A number of steps up to `last`, that took so long."""
 
-  first: int
+  steps: float
   last: int
   seconds: float
   input: float
@@ -113,21 +114,23 @@ class _Window:
   @classmethod
   def of(cls, line, at_most):
     return cls(
-      line['step'] - line['steps'] + 1,
+      line['steps'],
       line['step'],
       min(line['seconds'], at_most),
       line['input'],
       line['checkpoint'],
     )
 
-  def drop_from(self, step):
-    """Leaves the steps before it; the seconds of the others."""
-    if step > self.last or self.last < self.first:
-      return 0.0
-    share = max(step - self.first, 0) / (self.last - self.first + 1)
-    dropped = (1 - share) * self.seconds
-    self.last = max(step, self.first) - 1
-    self.seconds *= share
-    self.input *= share
-    self.checkpoint *= share
-    return dropped
+  def before(self, step):
+    """Of its steps those before a step, with their share of the time."""
+    lost = min(max(self.last - step + 1, 0), self.steps)
+    if not lost:
+      return self
+    share = 1 - lost / self.steps
+    return _Window(
+      self.steps - lost,
+      step - 1,
+      share * self.seconds,
+      share * self.input,
+      share * self.checkpoint,
+    )

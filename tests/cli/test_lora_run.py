@@ -113,6 +113,12 @@ def exported(trained):
   return config
 
 
+def test_what_is_exported_does_not_say_where_the_data_stood(exported):
+  assert exported.cache_dir
+  told = weights.config_of(exported.path)
+  assert (told['data_dir'], told['cache_dir']) == ('', '')
+
+
 def test_what_is_exported_are_whole_weights_that_anyone_can_start_from(
   exported, state, base
 ):
