@@ -27,7 +27,11 @@ def file(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def pipeline(file):
-  return framebridge_jax.load(file)
+  """It has taken a wish: that computes a few numbers, and compiles no more."""
+  loaded = framebridge_jax.load(file)
+  wish = pipelines.Wish([_picture()])
+  loaded.desk.take('i2v', wish, sampling.Settings(**STEPS))
+  return loaded
 
 
 def _picture(seed=0, size=small_models.SIZE):
